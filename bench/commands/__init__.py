@@ -1,0 +1,1 @@
+"""The commands of `relubench`, one file each; `bench/cli.py` collects them."""

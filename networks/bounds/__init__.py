@@ -1,0 +1,1 @@
+"""Bounds on every neuron of a network over a box of inputs, cheapest first."""

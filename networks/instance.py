@@ -1,0 +1,153 @@
+"""One question: a box of inputs and the margins whose minimum over it is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from networks.errors import InputError
+from networks.layers import Array, LayerList, Shape, read_only
+
+Clip = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """The box around one input, and the margin rows asked.
+
+    Attributes
+    ----------
+    image : ndarray, shape (*input_shape), float64
+        The box's centre before clipping.
+    lower, upper : ndarray, shape (*input_shape), float64
+        The input box: the ball of radius `epsilon` in the l-infinity norm, cut to `clip`.
+    label : int
+        The class that must win.
+    targets : tuple of int
+        The classes that must lose.
+    margins : ndarray, shape (k, classes), float64
+        One row `e_label - e_target` a target: `margins @ f(x)` are the margins.
+    epsilon : float
+    clip : (float, float) or None
+    source : str
+        Where the image came from, e.g. `mnist_test[0]`.
+    """
+
+    image: Array
+    lower: Array
+    upper: Array
+    label: int
+    targets: tuple[int, ...]
+    margins: Array
+    epsilon: float
+    clip: Clip | None
+    source: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the box and the margins, as 64 hexadecimal digits."""
+        sha = hashlib.sha256(json.dumps([self.lower.shape, self.label, self.targets]).encode())
+        for array in (self.lower, self.upper, self.margins):
+            sha.update(array.astype("<f8", copy=False).tobytes())
+        return sha.hexdigest()
+
+    def contains(self, points: Array) -> bool:
+        """Whether every point of shape (n, *input_shape) lies in the box, exactly."""
+        return bool(((points >= self.lower) & (points <= self.upper)).all())
+
+
+def ball(
+    network: LayerList,
+    image: ArrayLike,
+    label: int,
+    epsilon: float,
+    *,
+    clip: Clip | None = (0.0, 1.0),
+    targets: Iterable[int] | None = None,
+    source: str = "",
+) -> Instance:
+    """The question whether a change of each pixel by at most `epsilon` can make `network` prefer a target to `label`.
+
+    Parameters
+    ----------
+    network : LayerList
+    image : array_like, shape (*input_shape)
+    label : int
+    epsilon : float
+        Radius of the l-infinity ball, in the image's units.
+    clip : (float, float) or None
+        The range of valid inputs; None for no limit.
+    targets : iterable of int, optional
+        All classes but `label` unless given.
+
+    Raises
+    ------
+    InputError
+        A shape that does not fit, a value that is not finite or outside `clip`, an epsilon, label or target that is
+        out of range.
+    """
+    x = check_images(network.input_shape, np.asarray(image)[None], clip)[0]
+    classes = network.class_count
+    check_epsilon(epsilon)
+    check_classes([label], classes, "label")
+    wanted = tuple(t for t in range(classes) if t != label) if targets is None else tuple(int(t) for t in targets)
+    check_classes(wanted, classes, "target")
+    if not wanted or label in wanted or len(set(wanted)) < len(wanted):
+        raise InputError(f"targets are {list(wanted)}; expected one or more distinct classes other than label {label}")
+    lower, upper = x - epsilon, x + epsilon
+    if clip is not None:
+        lower, upper = np.maximum(lower, clip[0]), np.minimum(upper, clip[1])
+    rows = np.eye(classes)[label] - np.eye(classes)[list(wanted)]
+    return Instance(
+        read_only(x),
+        read_only(lower),
+        read_only(upper),
+        int(label),
+        wanted,
+        read_only(rows),
+        float(epsilon),
+        clip,
+        source,
+    )
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Raise InputError unless `epsilon` is finite and not negative."""
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise InputError(f"epsilon is {epsilon}; expected a finite number of at least 0")
+
+
+def check_classes(values: Iterable[int], class_count: int, what: str) -> None:
+    """Raise InputError unless every value is a class index."""
+    for value in values:
+        if int(value) != value or not 0 <= value < class_count:
+            raise InputError(f"{what} is {value}; expected a class from 0 to {class_count - 1}")
+
+
+def check_clip(clip: Clip | None) -> None:
+    """Raise InputError unless `clip` is None or an increasing pair of finite numbers."""
+    if clip is not None and not (len(clip) == 2 and math.isfinite(clip[0] + clip[1]) and clip[0] < clip[1]):
+        raise InputError(f"clip is {clip}; expected two finite numbers, the lower first, or none")
+
+
+def check_images(input_shape: Shape, images: ArrayLike, clip: Clip | None) -> Array:
+    """A batch of shape (n, *input_shape) as float64, finite and inside `clip`; else InputError."""
+    check_clip(clip)
+    batch = np.asarray(images, dtype=np.float64)
+    if batch.shape[1:] != input_shape:
+        raise InputError(f"the input has shape {batch.shape[1:]}; the network takes {input_shape}")
+    if not np.isfinite(batch).all():
+        raise InputError("the input has values that are not finite; expected finite numbers")
+    if clip is not None and batch.size and (batch.min() < clip[0] or batch.max() > clip[1]):
+        raise InputError(
+            f"the input's values span [{batch.min():g}, {batch.max():g}]; expected values inside the clip "
+            f"[{clip[0]:g}, {clip[1]:g}], or no clip"
+        )
+    return batch

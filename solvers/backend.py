@@ -1,0 +1,176 @@
+"""The contract of a back-end: load a model once, then solve it for one objective after another."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import ClassVar, Self
+
+from numpy.typing import ArrayLike
+
+from networks.errors import InputError
+from networks.layers import Array, read_only
+from solvers.linear_model import LinearModel, ModelError
+from solvers.result import SolveResult
+
+# Asked of every solver alike. The margins of two solvers then agree to 1e-5: an integrality tolerance of 1e-9 times a
+# big-M of 1,000 leaks 1e-6 into a logit, and solvers' own default gaps of 1e-4 would show in the fourth digit.
+FEASIBILITY_TOLERANCE = 1e-7
+INTEGRALITY_TOLERANCE = 1e-9
+MIP_GAP = 1e-6  # relative, and absolute too: the margins that matter are near zero
+
+
+@dataclass(frozen=True, slots=True)
+class SolverOptions:
+    """What is asked of a solver. Each back-end maps these in one table.
+
+    Attributes
+    ----------
+    time_limit_s : float or None
+        Wall-clock seconds for one solve.
+    threads, seed : int
+    mip_gap : float
+        A MILP may stop when objective - bound is at most this, relative to the objective or absolutely.
+    feasibility_tolerance, integrality_tolerance : float
+
+    Raises
+    ------
+    InputError
+        A value out of range.
+    """
+
+    time_limit_s: float | None = None
+    threads: int = 1
+    seed: int = 0
+    mip_gap: float = MIP_GAP
+    feasibility_tolerance: float = FEASIBILITY_TOLERANCE
+    integrality_tolerance: float = INTEGRALITY_TOLERANCE
+
+    def __post_init__(self) -> None:
+        check_time_limit(self.time_limit_s)
+        if self.threads < 1:
+            raise InputError(f"threads is {self.threads}; expected at least 1")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed is {self.seed}; expected 0 to {2**31 - 1}")
+        for name in ("mip_gap", "feasibility_tolerance", "integrality_tolerance"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a back-end can do; `relubench solvers` prints it and the conformance tests hold it to its word."""
+
+    mip: bool = True
+    warm_objective: bool = True  # a session keeps the basis when only the objective changes
+    dual_bound: bool = True
+    row_duals: bool = True
+    nodes: bool = True
+    simplex_iterations: bool = True
+    work: bool = False
+    threads: bool = True
+    seed: bool = True
+
+
+class Session(ABC):
+    """A model loaded into a solver. Use it as a context manager, or `close` it.
+
+    The public methods time themselves; a back-end implements the ones with an underscore.
+    """
+
+    def __init__(self, model: LinearModel, options: SolverOptions) -> None:
+        start = time.perf_counter()
+        self.model = model
+        self.options = options
+        self._load()
+        self._build_s = time.perf_counter() - start
+
+    def set_objective(self, c: ArrayLike, offset: float = 0.0) -> None:
+        """Replace the objective by `min c @ x + offset`, with `c` of shape (columns,).
+
+        Raises
+        ------
+        ModelError
+            `c` does not fit the model, or has values that are not finite.
+        """
+        start = time.perf_counter()
+        vector = read_only(c)
+        if vector.shape != (self.model.column_count,):
+            raise ModelError(f"c has shape {vector.shape}; expected ({self.model.column_count},)")
+        self.model = self.model.with_objective(vector, offset)
+        self._change_objective(vector, float(offset))
+        self._build_s += time.perf_counter() - start
+
+    def solve(self, time_limit_s: float | None = None) -> SolveResult:
+        """Solve for the present objective, within `time_limit_s` or else the options' limit.
+
+        The result's `build_s` is what loading and changes of the objective took since the last solve.
+        """
+        check_time_limit(time_limit_s)
+        limit = self.options.time_limit_s if time_limit_s is None else time_limit_s
+        start = time.perf_counter()
+        result = self._solve(math.inf if limit is None else limit)
+        solve_s = time.perf_counter() - start
+        result = replace(result, build_s=self._build_s, solve_s=solve_s)
+        self._build_s = 0.0
+        return result
+
+    def close(self) -> None:  # noqa: B027 (nothing to free is a fair answer)
+        """Free what the solver holds. May be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Hand `self.model` and `self.options` to the solver."""
+
+    @abstractmethod
+    def _change_objective(self, c: Array, offset: float) -> None:
+        """Hand over a new objective; `self.model` has it already."""
+
+    @abstractmethod
+    def _solve(self, time_limit_s: float) -> SolveResult:
+        """Solve and read; `time_limit_s` may be infinite. Times are filled in by the caller."""
+
+
+class Backend(ABC):
+    """A solver. One instance stands for one variant of it, e.g. cvxpy with CLARABEL."""
+
+    name: ClassVar[str]
+    package: ClassVar[str]  # the import name whose presence means installed
+    install: ClassVar[str]  # the command that installs it
+    licence: ClassVar[str]  # in words: what it permits without a licence file
+    capabilities: Capabilities
+
+    def __init__(self, variant: str = "") -> None:
+        if variant:
+            raise InputError(f"solver {self.name}:{variant}: {self.name} has no variants; expected {self.name}")
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Whether the solver's package is there. Imports nothing and takes no licence."""
+        return importlib.util.find_spec(cls.package) is not None
+
+    @abstractmethod
+    def version(self) -> str:
+        """The solver's own version."""
+
+    @abstractmethod
+    def load(self, model: LinearModel, options: SolverOptions | None = None) -> Session:
+        """Load a model; the session solves it."""
+
+
+def check_time_limit(time_limit_s: float | None) -> None:
+    """Raise InputError unless the limit is None or a number above zero."""
+    if time_limit_s is not None and not time_limit_s > 0:
+        raise InputError(f"time limit is {time_limit_s} s; expected a number above 0")

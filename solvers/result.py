@@ -1,0 +1,72 @@
+"""What a back-end answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from networks.layers import Array
+
+
+class Status(StrEnum):
+    """How a solve ended, as the solver itself says. What is not in a back-end's table is UNKNOWN; nothing is repaired."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    UNBOUNDED = "unbounded"
+    INFEASIBLE_OR_UNBOUNDED = "infeasible_or_unbounded"
+    TIME_LIMIT = "time_limit"
+    OTHER_LIMIT = "other_limit"
+    TARGET_REACHED = "target_reached"
+    INTERRUPTED = "interrupted"
+    LICENCE = "licence"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SolveResult:
+    """The outcome of one solve.
+
+    Attributes
+    ----------
+    status : Status
+    objective : float
+        Of the best solution found, the model's offset included; NaN without one.
+    dual_bound : float
+        No solution is below it, says the solver; -inf where it says nothing.
+    x : ndarray, shape (columns,), or None
+        The best solution found.
+    row_duals : ndarray, shape (rows,), or None
+        Of an LP solved to optimality: the change of the optimum per unit of a row's active side; at least zero at a
+        lower side of a minimisation, at most zero at an upper side.
+    build_s, solve_s : float
+        Wall-clock seconds spent handing over the model or the objective, and solving.
+    nodes, simplex_iterations : int or None
+        None where the solver does not say.
+    work : float or None
+        The solver's deterministic measure of effort, None where it has none.
+    raw_status, message : str
+        The solver's own words; `message` is for the user and empty where all is well.
+    """
+
+    status: Status
+    objective: float = math.nan
+    dual_bound: float = -math.inf
+    x: Array | None = None
+    row_duals: Array | None = None
+    build_s: float = 0.0
+    solve_s: float = 0.0
+    nodes: int | None = None
+    simplex_iterations: int | None = None
+    work: float | None = None
+    raw_status: str = ""
+    message: str = ""
+
+    @property
+    def gap(self) -> float:
+        """`(objective - dual_bound) / max(1, |objective|)`; infinite without a solution or a bound."""
+        if self.x is None or not math.isfinite(self.dual_bound):
+            return math.inf
+        return max(0.0, self.objective - self.dual_bound) / max(1.0, abs(self.objective))

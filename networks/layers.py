@@ -353,13 +353,13 @@ class LayerList:
 
     @classmethod
     def _from_parts(cls, structure: dict[str, Any], arrays: dict[str, Array]) -> LayerList:
-        layers = []
+        layers: list[Layer] = []
         for index, entry in enumerate(structure["layers"]):
             settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-            kind = LAYER_KINDS[settings.pop("kind")]
+            kind: Any = LAYER_KINDS[settings.pop("kind")]
             names = [item.name for item in fields(kind) if item.name in PARAMETERS]
             layers.append(kind(**{name: arrays[f"{index}.{name}"] for name in names}, **settings))
-        return cls(structure["input_shape"], layers)
+        return cls(structure["input_shape"], tuple(layers))
 
 
 def _freeze_parameters(layer: Linear | Conv2d, weight_ndim: int) -> None:

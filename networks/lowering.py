@@ -65,7 +65,8 @@ class LoweredNetwork:
 
 def lower(network: LayerList) -> LoweredNetwork:
     """Lower a layer list: convolutions become their sparse matrices, adjacent affine layers are multiplied out."""
-    shape, affines = network.input_shape, []
+    shape = network.input_shape
+    affines: list[Affine] = []
     current: Affine | None = None  # the affine map since the last ReLU, None where nothing stands yet
     for index, layer in enumerate(network.layers):
         if isinstance(layer, ReLU):

@@ -134,9 +134,9 @@ class _Builder:
         else:
             self.add(Linear(np.diag(scale), shift))
 
-    def finish(self) -> list[Layer]:
+    def finish(self) -> tuple[Layer, ...]:
         self.place_pending()
-        return self.layers
+        return tuple(self.layers)
 
 
 def _linear(builder: _Builder, path: str, module: nn.Linear) -> None:

@@ -19,7 +19,7 @@ class ModelError(InputError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearModel:
-    """`min c @ x + offset` over `row_lower <= A @ x <= row_upper`, `col_lower <= x <= col_upper`, `x[integer]` integral.
+    """`min c @ x + offset` over `row_lower <= A x <= row_upper`, `col_lower <= x <= col_upper`, `x[integer]` whole.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from networks.errors import SolverNotInstalledError, UnknownSolverError
+from networks.errors import SolverError, SolverNotInstalledError, UnknownSolverError
 from solvers.backend import Backend
 
 ENTRY_POINTS = "relubench.solvers"
@@ -39,7 +39,8 @@ def backend_class(name: str) -> type[Backend]:
         if entry is None:
             raise UnknownSolverError(f"solver {name!r} is not known; expected one of {', '.join(names())}")
         found = entry.load()
-    assert issubclass(found, Backend)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise SolverError(f"solver {name!r} is registered as {found!r}; expected a subclass of solvers.backend.Backend")
     return found
 
 

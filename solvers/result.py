@@ -10,7 +10,7 @@ from networks.layers import Array
 
 
 class Status(StrEnum):
-    """How a solve ended, as the solver itself says. What is not in a back-end's table is UNKNOWN; nothing is repaired."""
+    """How a solve ended, as the solver itself says: what is in no back-end's table is UNKNOWN, nothing is repaired."""
 
     OPTIMAL = "optimal"
     INFEASIBLE = "infeasible"

@@ -1,0 +1,35 @@
+"""What a bounding method hands back, before anything is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from networks.layers import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """Lower bounds, candidate inputs and costs of one method on one instance.
+
+    Attributes
+    ----------
+    lower : ndarray, shape (k,)
+        Lower bounds on the margins; -inf where there is none.
+    status : tuple of str, length k
+    candidates : ndarray, shape (m, inputs)
+        Inputs that may be witnesses, inside the box up to the solver's tolerance.
+    gap : ndarray, shape (k,)
+    build_s, solve_s : float
+    counters : dict
+    message : str
+        What the solver said of a failure; empty where all is well.
+    """
+
+    lower: Array
+    status: tuple[str, ...]
+    candidates: Array
+    gap: Array
+    build_s: float = 0.0
+    solve_s: float = 0.0
+    counters: dict[str, float] = field(default_factory=dict)
+    message: str = ""

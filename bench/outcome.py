@@ -1,0 +1,88 @@
+"""What `verify` answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.verdict import Verdict
+from networks.layers import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One method's answer to one question: a bracket around each worst-case margin, and what it cost.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    evidence : str
+        What carries the verdict, or why there is none.
+    targets : ndarray, shape (k,), int
+    lower, upper : ndarray, shape (k,), float64
+        `lower <= min over the ball of f_label - f_target <= upper`. The upper values are margins of inputs in the ball,
+        run forward through the network; the image itself gives the first.
+    status : tuple of str, length k
+        How each target ended: `optimal`, `time_limit`, ... as in `solvers.result.Status`; `bounded` without a solver.
+    witness : ndarray, shape (*input_shape), or None
+        An input inside the ball whose smallest margin is negative in float64.
+    worst_input : ndarray, shape (*input_shape)
+        The input of smallest margin that the method came across; the witness where there is one.
+    witness_single : bool or None
+        Whether the witness holds in float32 too; None without a witness.
+    bounds_s, build_s, solve_s, total_s : float
+        Wall-clock seconds for the pre-activation bounds, the encoding and loading, the solves, and all in all.
+    counters : dict of str to number
+        Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over the targets, of the
+        solver's effort (nodes, simplex_iterations, work); a solver that does not say leaves its key out.
+    gap : ndarray, shape (k,)
+        What the solver achieved, relative to max(1, |objective|); infinite where it has no solution or no bound.
+    """
+
+    method: str
+    solver: str | None
+    formulation: str | None
+    label: int
+    epsilon: float
+    verdict: Verdict
+    evidence: str
+    targets: NDArray[np.int64]
+    lower: Array
+    upper: Array
+    status: tuple[str, ...]
+    witness: Array | None
+    worst_input: Array
+    witness_single: bool | None
+    bounds_s: float
+    build_s: float
+    solve_s: float
+    total_s: float
+    gap: Array
+    counters: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
+        """Plain Python values for JSON: infinities and NaN become None. Without `arrays`, images are left out."""
+        left_out = () if arrays else ("witness", "worst_input")
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name not in left_out}
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: lists for arrays, None for what is not a finite number."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,221 @@
+"""The MILP of a ReLU network over an input box, and its LP relaxation, by one code and one switch.
+
+Tjeng, Xiao and Tedrake, "Evaluating Robustness of Neural Networks with Mixed Integer Programming" (2019); chapter 4 of
+Kolter and Madry's tutorial. A hidden neuron has the pre-activation `s = W z + b` with bounds `l <= s <= u`, the output
+`z` and, where its sign is open, a binary `v` (a relaxed one in the LP):
+
+    z >= s,    z >= 0,    z <= u v,    z <= s - l (1 - v)
+
+`textbook` writes down just these four rows, for every neuron, with `W z + b` in the place of s.
+
+`compact` gives a binary only to unstable neurons (l < 0 < u), makes `z = s` of active ones (l >= 0), and leaves out the
+inactive ones (u <= 0), whose output is zero. It substitutes `p = z - s`, the negative part of s:
+
+    z - p = W z' + b,    z <= u v,    p <= -l (1 - v),    0 <= z <= u,    0 <= p <= -l
+
+This is the same set, with one row of weights a neuron instead of two; two of the four rows become variable bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from networks.errors import InputError
+from networks.layers import Array
+from networks.lowering import Affine, BoundsPair, LoweredNetwork
+from solvers.linear_model import LinearModel
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """One model for all targets: they differ only in the objective.
+
+    Attributes
+    ----------
+    model : LinearModel
+        With the first target's objective. Its first columns are the input, flat.
+    objectives : ndarray, shape (k, columns), float64
+    offsets : ndarray, shape (k,), float64
+        `objectives[i] @ x + offsets[i]` is the margin of target i.
+    input_count, unstable_count, active_count, inactive_count : int
+        Columns of the input, and neurons by what their bounds say.
+    """
+
+    model: LinearModel
+    objectives: Array
+    offsets: Array
+    input_count: int
+    unstable_count: int
+    active_count: int
+    inactive_count: int
+
+    def input_of(self, x: Array) -> Array:
+        """The network's input, flat, out of a solution of the model."""
+        return x[: self.input_count]
+
+
+def encode(
+    network: LoweredNetwork,
+    box: BoundsPair,
+    pre_activations: Sequence[BoundsPair],
+    margins: Array,
+    *,
+    relaxation: bool = False,
+    formulation: str = "compact",
+) -> Encoding:
+    """The model whose minimum for target i is `min margins[i] @ f(x)` over the box.
+
+    Parameters
+    ----------
+    network : LoweredNetwork
+    box : (ndarray, ndarray), each of shape (inputs,) after flattening
+        The input box; it becomes variable bounds.
+    pre_activations : sequence of (ndarray, ndarray)
+        Sound lower and upper bounds on the input of every ReLU layer, flat, one pair a hidden affine map.
+    margins : ndarray, shape (k, outputs)
+    relaxation : bool
+        Let the binaries range over [0, 1]: the LP relaxation.
+    formulation : {"compact", "textbook"}
+
+    Raises
+    ------
+    InputError
+        An unknown formulation.
+    """
+    if formulation not in FORMULATIONS:
+        raise InputError(f"formulation is {formulation!r}; expected one of {', '.join(FORMULATIONS)}")
+    add_layer = FORMULATIONS[formulation]
+    build = _Build()
+    previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
+    kept = np.ones(len(previous), bool)  # the neurons of the layer before that have a column
+    inputs = len(previous)
+    for affine, (lower, upper) in zip(network.hidden, pre_activations, strict=True):
+        previous, kept = add_layer(build, affine, previous, kept, lower, upper)
+    rows = margins @ network.last.A
+    objectives = np.zeros((len(margins), build.column_count))
+    objectives[:, previous] = rows[:, kept]
+    offsets = margins @ network.last.b
+    model = build.model(objectives[0], float(offsets[0]), relaxation=relaxation)
+    return Encoding(model, objectives, offsets, inputs, *_count_neurons(pre_activations))
+
+
+def _compact(
+    build: _Build, affine: Affine, previous: Indices, kept: NDArray[np.bool_], lower: Array, upper: Array
+) -> tuple[Indices, NDArray[np.bool_]]:
+    """Add a layer; returns the columns of the neurons that have one, and which neurons those are."""
+    live = upper > 0
+    unstable = live & (lower < 0)
+    l, u = lower[unstable], upper[unstable]
+    z = build.columns(np.maximum(lower[live], 0.0), upper[live])
+    p = build.columns(np.zeros_like(l), -l)
+    v = build.columns(np.zeros_like(l), np.ones_like(l), integer=True)
+    z_unstable = z[unstable[live]]
+    # z - p - W z' = b
+    equality = build.rows(affine.b[live], affine.b[live])
+    build.weights(equality, -1.0, affine.A, live, previous, kept)
+    build.entries(equality, z, 1.0)
+    build.entries(equality[unstable[live]], p, -1.0)
+    # z - u v <= 0
+    upper_row = build.rows(np.full_like(u, -np.inf), np.zeros_like(u))
+    build.entries(upper_row, z_unstable, 1.0)
+    build.entries(upper_row, v, -u)
+    # p - l v <= -l
+    lower_row = build.rows(np.full_like(l, -np.inf), -l)
+    build.entries(lower_row, p, 1.0)
+    build.entries(lower_row, v, -l)
+    return z, live
+
+
+def _textbook(
+    build: _Build, affine: Affine, previous: Indices, kept: NDArray[np.bool_], lower: Array, upper: Array
+) -> tuple[Indices, NDArray[np.bool_]]:
+    """Add a layer with a column, a binary and four rows for every neuron."""
+    infinite = np.full_like(lower, np.inf)
+    everyone = np.ones(len(lower), bool)
+    z = build.columns(-infinite, infinite)
+    v = build.columns(np.zeros_like(lower), np.ones_like(lower), integer=True)
+    # z - W z' >= b
+    above = build.rows(affine.b, infinite)
+    build.weights(above, -1.0, affine.A, everyone, previous, kept)
+    build.entries(above, z, 1.0)
+    # z >= 0
+    positive = build.rows(np.zeros_like(lower), infinite)
+    build.entries(positive, z, 1.0)
+    # z - u v <= 0
+    upper_row = build.rows(-infinite, np.zeros_like(lower))
+    build.entries(upper_row, z, 1.0)
+    build.entries(upper_row, v, -upper)
+    # z - W z' - l v <= b - l
+    lower_row = build.rows(-infinite, affine.b - lower)
+    build.weights(lower_row, -1.0, affine.A, everyone, previous, kept)
+    build.entries(lower_row, z, 1.0)
+    build.entries(lower_row, v, -lower)
+    return z, everyone
+
+
+FORMULATIONS = {"compact": _compact, "textbook": _textbook}
+
+
+@dataclass(slots=True)
+class _Build:
+    """Columns, rows and entries so far, as lists of arrays that are joined once at the end."""
+
+    column_count: int = 0
+    row_count: int = 0
+    column_bounds: list[BoundsPair] = field(default_factory=list)
+    row_bounds: list[BoundsPair] = field(default_factory=list)
+    integer: list[NDArray[np.bool_]] = field(default_factory=list)
+    triplets: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
+
+    def columns(self, lower: Array, upper: Array, *, integer: bool = False) -> Indices:
+        self.column_bounds.append((lower, upper))
+        self.integer.append(np.full(len(lower), integer))
+        self.column_count += len(lower)
+        return np.arange(self.column_count - len(lower), self.column_count)
+
+    def rows(self, lower: Array, upper: Array) -> Indices:
+        self.row_bounds.append((lower, upper))
+        self.row_count += len(lower)
+        return np.arange(self.row_count - len(lower), self.row_count)
+
+    def entries(self, rows: Indices, columns: Indices, values: Array | float) -> None:
+        self.triplets.append((rows, columns, np.broadcast_to(np.asarray(values, dtype=np.float64), rows.shape)))
+
+    def weights(
+        self,
+        rows: Indices,
+        factor: float,
+        A: sparse.csr_array,
+        neurons: NDArray[np.bool_],
+        previous: Indices,
+        kept: NDArray[np.bool_],
+    ) -> None:
+        """`factor * A` restricted to some of its neurons and to the inputs that have a column."""
+        part = A if neurons.all() else A[neurons]
+        part = part if kept.all() else part[:, kept]
+        self.entries(np.repeat(rows, np.diff(part.indptr)), previous[part.indices], factor * part.data)
+
+    def model(self, c: Array, offset: float, *, relaxation: bool) -> LinearModel:
+        rows, columns, values = (np.concatenate(parts) for parts in zip(*self.triplets, strict=True))
+        A = sparse.csr_array((values, (rows, columns)), shape=(self.row_count, self.column_count))
+        integer = np.concatenate(self.integer) & (not relaxation)
+        return LinearModel(c, A, *_joined(self.row_bounds), *_joined(self.column_bounds), integer, offset)
+
+
+def _joined(bounds: list[BoundsPair]) -> BoundsPair:
+    lower, upper = (np.concatenate(side) for side in zip(*bounds, strict=True))
+    return lower, upper
+
+
+def _count_neurons(bounds: Sequence[BoundsPair]) -> tuple[int, int, int]:
+    """How many neurons are unstable, active and inactive."""
+    inactive = sum(int((upper <= 0).sum()) for _, upper in bounds)
+    active = sum(int(((lower >= 0) & (upper > 0)).sum()) for lower, upper in bounds)
+    return sum(len(upper) for _, upper in bounds) - active - inactive, active, inactive

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Shape = tuple[int, ...]
 
-FORMAT = "relubench-layer-list"
-FORMAT_VERSION = 1
 FORWARD_BATCH = 500  # images a convolution takes at a time: keeps its unfolded input below a gigabyte
 
 
@@ -32,6 +32,17 @@ def read_only(values: ArrayLike) -> Array:
     array = np.array(values, dtype=np.float64, order="C")
     array.flags.writeable = False
     return array
+
+
+def whole_numbers(values: Iterable[int], what: str, least: int = 1) -> Shape:
+    """`values` as a tuple of int, each at least `least`; NetworkError, naming `what`, for anything else."""
+    try:
+        sizes = tuple(operator.index(value) for value in values)
+    except TypeError:
+        sizes = ()
+    if not sizes or min(sizes) < least:
+        raise NetworkError(f"{what} is {values!r}; expected whole numbers of at least {least}")
+    return sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +67,10 @@ class Linear:
 
     def to_torch(self) -> torch.nn.Module:
         """The float64 torch module."""
-        from torch import float64, nn
+        from torch import nn
 
         rows, columns = self.weight.shape
-        return _with_parameters(nn.Linear(columns, rows, dtype=float64), self)
+        return _torch_module(nn.Linear, self, in_features=columns, out_features=rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +90,12 @@ class Conv2d:
     def __post_init__(self) -> None:
         _freeze_parameters(self, weight_ndim=4)
         for name, least in (("stride", 1), ("padding", 0), ("dilation", 1)):
-            value = tuple(int(v) for v in getattr(self, name))
-            if len(value) != 2 or min(value) < least:
-                raise NetworkError(f"Conv2d {name} is {value}; expected two whole numbers of at least {least}")
+            value = whole_numbers(getattr(self, name), f"Conv2d {name}", least)
+            if len(value) != 2:
+                raise NetworkError(f"Conv2d {name} is {value}; expected two numbers, of rows and of columns")
             object.__setattr__(self, name, value)
-        if self.groups < 1 or self.weight.shape[0] % self.groups:
+        object.__setattr__(self, "groups", whole_numbers([self.groups], "Conv2d groups")[0])
+        if self.weight.shape[0] % self.groups:
             raise NetworkError(f"Conv2d groups is {self.groups}; expected a divisor of {self.weight.shape[0]} channels")
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -104,32 +116,30 @@ class Conv2d:
     def forward(self, batch: Array) -> Array:
         """`(n, in, height, width) -> (n, out, height', width')`."""
         import torch
+        from torch.nn.functional import conv2d
 
-        module = self.to_torch()
-        with torch.no_grad():
-            parts = [
-                module(torch.from_numpy(batch[i : i + FORWARD_BATCH])) for i in range(0, len(batch), FORWARD_BATCH)
-            ]
-            if not parts:
-                return np.empty((0, *self.output_shape(batch.shape[1:])))
-            return np.asarray(torch.cat(parts).numpy())
+        # Copies: torch warns about arrays that are read-only and refuses negative strides.
+        weight, bias, values = (torch.tensor(array.copy()) for array in (self.weight, self.bias, batch))
+        settings = (self.stride, self.padding, self.dilation, self.groups)
+        parts = [conv2d(part, weight, bias, *settings) for part in values.split(FORWARD_BATCH)]
+        return np.asarray(torch.cat(parts).numpy())
 
     def to_torch(self) -> torch.nn.Module:
         """The float64 torch module."""
-        from torch import float64, nn
+        from torch import nn
 
         out, channels, height, width = self.weight.shape
-        module = nn.Conv2d(
-            channels * self.groups,
-            out,
-            (height, width),
+        return _torch_module(
+            nn.Conv2d,
+            self,
+            in_channels=channels * self.groups,
+            out_channels=out,
+            kernel_size=(height, width),
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
-            dtype=float64,
         )
-        return _with_parameters(module, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +171,7 @@ class Flatten:
 
     def forward(self, batch: Array) -> Array:
         """`(n, a, b, ...) -> (n, a b ...)`."""
-        return batch.reshape(len(batch), -1)
+        return batch.reshape(len(batch), math.prod(batch.shape[1:]))
 
     def to_torch(self) -> torch.nn.Module:
         """The torch module."""
@@ -202,7 +212,7 @@ class LayerList:
     shapes: tuple[Shape, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_shape", tuple(int(size) for size in self.input_shape))
+        object.__setattr__(self, "input_shape", whole_numbers(self.input_shape, "input_shape"))
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "shapes", self._check_shapes())
 
@@ -235,8 +245,8 @@ class LayerList:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the structure and the weights, as 64 hexadecimal digits."""
-        sha = hashlib.sha256(json.dumps(self._structure(), sort_keys=True).encode())
-        for name, array in self._arrays().items():
+        sha = hashlib.sha256(json.dumps(self.structure(), sort_keys=True).encode())
+        for name, array in self.arrays().items():
             sha.update(f"{name}{array.shape}".encode())
             sha.update(array.astype("<f8", copy=False).tobytes())
         return sha.hexdigest()
@@ -253,8 +263,9 @@ class LayerList:
         ndarray, shape (n, *output_shape), float64
         """
         values = np.asarray(batch, dtype=np.float64)
-        if values.shape[1:] != self.input_shape or values.ndim != len(self.input_shape) + 1:
-            raise NetworkError(f"the network takes batches of shape (n, *{self.input_shape}), not {values.shape}")
+        if values.ndim == 0 or values.shape[1:] != self.input_shape:
+            sizes = ", ".join(map(str, self.input_shape))
+            raise NetworkError(f"the network takes batches of shape (n, {sizes}), not {values.shape}")
         for layer in self.layers:
             values = layer.forward(values)
         return values
@@ -284,15 +295,33 @@ class LayerList:
         ]
         return pd.DataFrame(rows)
 
+    def structure(self) -> dict[str, Any]:
+        """The input shape and each layer's kind and settings, as JSON represents them."""
+        layers = [{"kind": type(layer).__name__, **_settings(layer)} for layer in self.layers]
+        return {"input_shape": list(self.input_shape), "layers": layers}
+
+    def arrays(self) -> dict[str, Array]:
+        """The parameters by name, e.g. `0.weight` for those of the first layer."""
+        return {
+            f"{index}.{name}": getattr(layer, name)
+            for index, layer in enumerate(self.layers)
+            for name in PARAMETERS
+            if hasattr(layer, name)
+        }
+
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: the weights as tensors, the structure as JSON in the metadata.
 
-        Weights that float32 represents exactly are stored as float32, so that loading gives back the same digest.
-        """
-        from safetensors.numpy import save_file
+        Weights that float32 represents exactly are stored as float32; loading gives back the same digest either way.
 
-        metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "structure": json.dumps(self._structure())}
-        save_file({name: _smallest(array) for name, array in self._arrays().items()}, Path(path), metadata=metadata)
+        Raises
+        ------
+        NetworkError
+            The file cannot be written.
+        """
+        from networks.layer_file import write
+
+        write(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> LayerList:
@@ -303,26 +332,11 @@ class LayerList:
         NetworkError
             The file is missing, is no layer list, or does not make a network.
         """
-        from safetensors import SafetensorError, safe_open
+        from networks.layer_file import read
 
-        try:
-            with safe_open(Path(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (OSError, SafetensorError) as error:
-            raise NetworkError(f"{path}: cannot be read as a layer list: {error}") from error
-        if metadata.get("format") != FORMAT:
-            raise NetworkError(f"{path}: a safetensors file, but no layer list; `relubench export` makes one")
-        if metadata.get("version") != str(FORMAT_VERSION):
-            raise NetworkError(f"{path}: layer list version {metadata.get('version')}, expected {FORMAT_VERSION}")
-        try:
-            return cls._from_parts(json.loads(metadata["structure"]), arrays)
-        except (KeyError, TypeError, ValueError) as error:
-            raise NetworkError(f"{path}: not a valid layer list: {error}") from error
+        return read(Path(path))
 
     def _check_shapes(self) -> tuple[Shape, ...]:
-        if not self.input_shape or min(self.input_shape) < 1:
-            raise NetworkError(f"input_shape is {self.input_shape}; expected one or more positive sizes")
         shape, shapes = self.input_shape, []
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
@@ -339,34 +353,15 @@ class LayerList:
             raise NetworkError("a network needs at least one layer")
         return tuple(shapes)
 
-    def _structure(self) -> dict[str, Any]:
-        layers = [{"kind": type(layer).__name__, **_settings(layer)} for layer in self.layers]
-        return {"input_shape": list(self.input_shape), "layers": layers}
-
-    def _arrays(self) -> dict[str, Array]:
-        return {
-            f"{index}.{name}": getattr(layer, name)
-            for index, layer in enumerate(self.layers)
-            for name in PARAMETERS
-            if hasattr(layer, name)
-        }
-
-    @classmethod
-    def _from_parts(cls, structure: dict[str, Any], arrays: dict[str, Array]) -> LayerList:
-        layers: list[Layer] = []
-        for index, entry in enumerate(structure["layers"]):
-            settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-            kind: Any = LAYER_KINDS[settings.pop("kind")]
-            names = [item.name for item in fields(kind) if item.name in PARAMETERS]
-            layers.append(kind(**{name: arrays[f"{index}.{name}"] for name in names}, **settings))
-        return cls(structure["input_shape"], tuple(layers))
-
 
 def _freeze_parameters(layer: Linear | Conv2d, weight_ndim: int) -> None:
     """Replace the layer's parameters by read-only float64 copies and check their shapes."""
     kind = type(layer).__name__
     for name in PARAMETERS:
-        object.__setattr__(layer, name, read_only(getattr(layer, name)))
+        try:
+            object.__setattr__(layer, name, read_only(getattr(layer, name)))
+        except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor that has a gradient
+            raise NetworkError(f"{kind} {name} is no array of numbers: {error}") from error
     if layer.weight.ndim != weight_ndim or 0 in layer.weight.shape:
         raise NetworkError(f"{kind} weight has shape {layer.weight.shape}; expected {weight_ndim} positive sizes")
     if layer.bias.shape != layer.weight.shape[:1]:
@@ -390,16 +385,10 @@ def _settings(layer: Layer) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _smallest(array: Array) -> NDArray[np.floating[Any]]:
-    with np.errstate(over="ignore", under="ignore"):
-        single = array.astype(np.float32)
-    return single if np.array_equal(single, array) else array
-
-
-def _with_parameters(module: torch.nn.Module, layer: Linear | Conv2d) -> torch.nn.Module:
+def _torch_module(kind: type[torch.nn.Module], layer: Linear | Conv2d, **settings: Any) -> torch.nn.Module:
+    """A float64 module with the layer's parameters; `skip_init` leaves torch's random numbers alone."""
     import torch
 
-    with torch.no_grad():
-        for name in PARAMETERS:
-            getattr(module, name).copy_(torch.tensor(getattr(layer, name)))
+    module: torch.nn.Module = torch.nn.utils.skip_init(kind, **settings, dtype=torch.float64)
+    module.load_state_dict({name: torch.tensor(getattr(layer, name).copy()) for name in PARAMETERS})
     return module

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import os
+import socket
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,6 +28,7 @@ SPLIT_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000),
 }
+CONNECT_TIMEOUT_S = 10.0  # per attempt; torchvision makes one for each mirror and protocol
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049  # the IDX headers of unsigned bytes in three dimensions and in one
 
 
@@ -57,13 +63,16 @@ def mnist(split: str, data_dir: str | Path | None = None, *, download: bool = Fa
     """The full train (60,000) or test (10,000) set.
 
     Looks in `data_dir` if given, else in the folder that the environment variable RELUBENCH_DATA names, else in the
-    user's cache; with `download`, what is missing there is fetched by torchvision.
+    user's cache; with `download`, what is missing in one of the last two is fetched by torchvision.
 
     Raises
     ------
     DataError
-        The files are not there, cannot be fetched, or are not MNIST. The message names the files and the folder.
+        Another split; or the files are not there, cannot be fetched, or are not MNIST. The message names the files
+        and the folder.
     """
+    if split not in SPLIT_FILES:
+        raise DataError(f"MNIST split is {split!r}; expected one of {', '.join(SPLIT_FILES)}")
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
     images_name, labels_name, count = SPLIT_FILES[split]
     if download and data_dir is None and not all(_find(folder, name) for name in (images_name, labels_name)):
@@ -71,6 +80,8 @@ def mnist(split: str, data_dir: str | Path | None = None, *, download: bool = Fa
     images_file, labels_file = _require(folder, images_name), _require(folder, labels_name)
     images = _read_idx(images_file, IMAGES_MAGIC, (count, 28, 28))
     labels = _read_idx(labels_file, LABELS_MAGIC, (count,))
+    if labels.max() >= CLASS_COUNT:
+        raise DataError(f"{labels_file}: has the label {labels.max()}; expected labels below {CLASS_COUNT}")
     return _dataset(images, labels, split)
 
 
@@ -143,33 +154,44 @@ def _find(folder: Path, name: str) -> Path | None:
 def _require(folder: Path, name: str) -> Path:
     path = _find(folder, name)
     if path is None:
-        raise DataError(
-            f"MNIST file {name}.gz (or unpacked) is not in {folder}; put "
-            + ", ".join(f"{file}.gz" for files in SPLIT_FILES.values() for file in files[:2])
-            + f" there, or name their folder with --data DIR or ${DATA_VARIABLE}"
-        )
+        raise DataError(f"MNIST file {name}.gz (or unpacked) is not in {folder}; {_way_out(folder)}")
     return path
+
+
+def _way_out(folder: Path) -> str:
+    files = ", ".join(f"{name}.gz" for *names, _ in SPLIT_FILES.values() for name in names)
+    return f"put {files} into {folder}, or name the folder that has them with --data DIR or ${DATA_VARIABLE}"
 
 
 def _download(folder: Path) -> None:
     from torchvision.datasets import MNIST
 
     try:
-        MNIST(str(folder), download=True)
-    except (OSError, RuntimeError) as error:  # no network, or no mirror answered; _require then names the files
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"MNIST could not be downloaded ({first_line}); put "
-            + ", ".join(f"{file}.gz" for files in SPLIT_FILES.values() for file in files[:2])
-            + f" into {folder}, or name their folder with --data DIR or ${DATA_VARIABLE}"
-        ) from error
+        with _connect_timeout(CONNECT_TIMEOUT_S), contextlib.redirect_stdout(io.StringIO()):
+            MNIST(str(folder), download=True)
+    except (OSError, RuntimeError) as error:  # no network, or no mirror answered
+        # torchvision says in the first line which file failed, and in the last why the last mirror did.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(dict.fromkeys((lines[0], lines[-1])))
+        raise DataError(f"MNIST could not be downloaded ({reason}); {_way_out(folder)}") from error
+
+
+@contextlib.contextmanager
+def _connect_timeout(seconds: float) -> Iterator[None]:
+    """Let connections without a timeout of their own give up after `seconds` without an answer."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An IDX file: a big-endian magic number and sizes of four bytes each, then the bytes."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     header = 4 * (1 + len(shape))
     found = tuple(int(v) for v in np.frombuffer(content[:header], dtype=">i4")) if len(content) >= header else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,11 +94,11 @@ def ball(
         A shape that does not fit, a value that is not finite or outside `clip`, an epsilon, label or target that is
         out of range.
     """
-    x = check_images(network.input_shape, np.asarray(image)[None], clip)[0]
+    x = check_images(network.input_shape, _floats(image)[None], clip)[0]
     classes = network.class_count
     check_epsilon(epsilon)
     check_classes([label], classes, "label")
-    wanted = tuple(t for t in range(classes) if t != label) if targets is None else tuple(int(t) for t in targets)
+    wanted = tuple(t for t in range(classes) if t != label) if targets is None else tuple(targets)
     check_classes(wanted, classes, "target")
     if not wanted or label in wanted or len(set(wanted)) < len(wanted):
         raise InputError(f"targets are {list(wanted)}; expected one or more distinct classes other than label {label}")
@@ -110,10 +111,10 @@ def ball(
         read_only(lower),
         read_only(upper),
         int(label),
-        wanted,
+        tuple(map(int, wanted)),
         read_only(rows),
         float(epsilon),
-        clip,
+        None if clip is None else (float(clip[0]), float(clip[1])),
         source,
     )
 
@@ -127,8 +128,17 @@ def check_epsilon(epsilon: float) -> None:
 def check_classes(values: Iterable[int], class_count: int, what: str) -> None:
     """Raise InputError unless every value is a class index."""
     for value in values:
-        if int(value) != value or not 0 <= value < class_count:
-            raise InputError(f"{what} is {value}; expected a class from 0 to {class_count - 1}")
+        if not (_is_whole_number(value) and 0 <= value < class_count):
+            raise InputError(f"{what} is {value!r}; expected a class from 0 to {class_count - 1}")
+
+
+def _is_whole_number(value: object) -> bool:
+    """Whether `value` is an integer of Python, numpy or torch; 3.0 and True are none."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
 
 
 def check_clip(clip: Clip | None) -> None:
@@ -140,7 +150,7 @@ def check_clip(clip: Clip | None) -> None:
 def check_images(input_shape: Shape, images: ArrayLike, clip: Clip | None) -> Array:
     """A batch of shape (n, *input_shape) as float64, finite and inside `clip`; else InputError."""
     check_clip(clip)
-    batch = np.asarray(images, dtype=np.float64)
+    batch = _floats(images)
     if batch.shape[1:] != input_shape:
         raise InputError(f"the input has shape {batch.shape[1:]}; the network takes {input_shape}")
     if not np.isfinite(batch).all():
@@ -151,3 +161,10 @@ def check_images(input_shape: Shape, images: ArrayLike, clip: Clip | None) -> Ar
             f"[{clip[0]:g}, {clip[1]:g}], or no clip"
         )
     return batch
+
+
+def _floats(values: ArrayLike) -> Array:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor that has a gradient
+        raise InputError(f"the input is no array of numbers: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +15,17 @@ from torch import nn
 
 from networks import zoo
 from networks.errors import NetworkError, UnsupportedLayerError
-from networks.layers import Array, Conv2d, Flatten, Layer, LayerList, Linear, ReLU, Shape
+from networks.layers import Array, Conv2d, Flatten, Layer, LayerList, Linear, ReLU, Shape, whole_numbers
 
 SUPPORTED = (
     "Sequential (nested), Linear, Conv2d, ReLU, Flatten, Identity, Dropout, BatchNorm1d, BatchNorm2d, "
     "networks.Normalize"
 )
+STATE_DICT_KEYS = ("state_dict", "model_state_dict")
+
+# What a module computes with: a subclass that replaces one of these computes something else than its kind.
+# Parametrised modules (spectral or weight normalisation) replace `weight` by a property.
+COMPUTING = ("__call__", "forward", "_conv_forward", "weight", "bias")
 
 
 class Normalize(nn.Module):
@@ -65,14 +72,11 @@ def from_torch(module: nn.Module, input_shape: Iterable[int]) -> LayerList:
     NetworkError
         Shapes that do not fit, or weights that are not finite.
     """
-    shape = tuple(int(size) for size in input_shape)
+    shape = whole_numbers(input_shape, "input_shape")
     builder = _Builder(shape)
     for path, leaf in _leaves(module, ""):
-        handler = HANDLERS.get(_kind(leaf))
-        if handler is None:
-            raise _unsupported(path, leaf, f"expected one of {SUPPORTED}")
         try:
-            handler(builder, path, leaf)
+            HANDLERS[_kind(path, leaf)](builder, path, leaf)
         except UnsupportedLayerError:
             raise
         except NetworkError as error:
@@ -83,19 +87,41 @@ def from_torch(module: nn.Module, input_shape: Iterable[int]) -> LayerList:
 def load_state_dict(path: str | Path, name: str) -> LayerList:
     """A state dict of the zoo architecture `name`, as a layer list. Nothing in the file is executed.
 
+    A checkpoint that keeps its state dict under one of the keys in `STATE_DICT_KEYS` will do too.
+
     Raises
     ------
     NetworkError
         The file cannot be read as a state dict, or does not fit the architecture.
     """
-    module = zoo.architecture(name)
+    module = zoo.architecture(name).double()  # float64 represents the weights of every dtype exactly
+    state = _read_state_dict(Path(path))
     try:
-        state = torch.load(Path(path), map_location="cpu", weights_only=True)
         module.load_state_dict(state)
-    except Exception as error:  # torch.load raises a dozen kinds, from KeyError to UnpicklingError
-        reason = str(error).strip().splitlines()
-        raise NetworkError(f"{path}: no state dict of {name}: {' '.join(reason[:2])[:200]}") from error
+    except RuntimeError as error:
+        raise NetworkError(f"{path}: no state dict of {name}: {textwrap.shorten(str(error), 300)}") from error
     return from_torch(module, zoo.INPUT_SHAPE)
+
+
+def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise NetworkError(f"{path}: no state dict: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol of files that it then refuses
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises a dozen kinds, from KeyError to UnpicklingError
+        raise NetworkError(
+            f"{path}: no state dict: expected what torch.save(module.state_dict(), path) writes, tensors by name "
+            "and nothing else"
+        ) from error
+    if isinstance(state, dict):
+        state = next((state[key] for key in STATE_DICT_KEYS if key in state), state)
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
+        raise NetworkError(f"{path}: no state dict: it holds a {type(state).__name__}; expected tensors by name")
+    return state
 
 
 @dataclass(slots=True)
@@ -140,30 +166,38 @@ class _Builder:
 
 
 def _linear(builder: _Builder, path: str, module: nn.Linear) -> None:
-    weight, bias = _affine(module)
-    if builder.pending is not None and builder.shape == weight.shape[1:]:
+    layer = Linear(*_affine(module))
+    layer.output_shape(builder.shape)
+    if builder.pending is not None:
         scale, shift = builder.pending
         builder.pending = None
-        weight, bias = weight * scale, bias + weight @ shift
-    builder.add(Linear(weight, bias))
+        layer = Linear(layer.weight * scale, layer.bias + layer.weight @ shift)
+    builder.add(layer)
 
 
 def _conv2d(builder: _Builder, path: str, module: nn.Conv2d) -> None:
     if module.padding_mode != "zeros":
         raise _unsupported(path, module, f"padding_mode is {module.padding_mode!r}; expected 'zeros'")
-    weight, bias = _affine(module)
-    padding = _padding(path, module)
-    if builder.pending is not None and padding == (0, 0):
-        scale, shift = builder.pending
-        builder.pending = None
-        # Input channel of each weight: its position within the group, behind the groups before its own.
-        out, per_group = weight.shape[:2]
-        channel = np.arange(per_group) + (np.arange(out) // (out // module.groups) * per_group)[:, None]
-        bias = bias + (weight * shift[channel][:, :, None, None]).sum((1, 2, 3))
-        weight = weight * scale[channel][:, :, None, None]
-    builder.place_pending()
     stride, dilation = cast(tuple[int, int], module.stride), cast(tuple[int, int], module.dilation)
-    builder.add(Conv2d(weight, bias, stride, padding, dilation, module.groups))
+    layer = Conv2d(*_affine(module), stride, _padding(path, module), dilation, module.groups)
+    layer.output_shape(builder.shape)
+    if layer.padding == (0, 0):
+        layer = _scale_inputs(layer, builder)
+    builder.place_pending()
+    builder.add(layer)
+
+
+def _scale_inputs(layer: Conv2d, builder: _Builder) -> Conv2d:
+    """The convolution with the pending scale taken in; right only without padding, whose zeros are not scaled."""
+    if builder.pending is None:
+        return layer
+    scale, shift = builder.pending
+    builder.pending = None
+    # Input channel of each weight: its position within the group, behind the groups before its own.
+    out, per_group = layer.weight.shape[:2]
+    channel = np.arange(per_group) + (np.arange(out) // (out // layer.groups) * per_group)[:, None]
+    bias = layer.bias + (layer.weight * shift[channel][:, :, None, None]).sum((1, 2, 3))
+    return replace(layer, weight=layer.weight * scale[channel][:, :, None, None], bias=bias)
 
 
 def _padding(path: str, module: nn.Conv2d) -> tuple[int, int]:
@@ -218,7 +252,7 @@ def _nothing(builder: _Builder, path: str, module: nn.Module) -> None:
     pass
 
 
-HANDLERS: dict[type[nn.Module] | None, Callable[[_Builder, str, Any], None]] = {
+HANDLERS: dict[type[nn.Module], Callable[[_Builder, str, Any], None]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
     nn.ReLU: _relu,
@@ -233,20 +267,37 @@ HANDLERS: dict[type[nn.Module] | None, Callable[[_Builder, str, Any], None]] = {
 
 def _leaves(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """The modules in order of execution, Sequentials opened, each with its path."""
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-        for name, child in module.named_children():
-            yield from _leaves(child, f"{path}.{name}" if path else name)
-    else:
+    if not (isinstance(module, nn.Sequential) and _computes_as(module, nn.Sequential)):
         yield path, module
+        return
+    _refuse_hooks(path, module)
+    for name, child in module._modules.items():  # named_children() leaves out a module that comes a second time
+        yield from _leaves(child, f"{path}.{name}" if path else name)
 
 
-def _kind(module: nn.Module) -> type[nn.Module] | None:
-    """The supported kind that computes exactly as `module` does; a subclass with a forward of its own is none."""
-    return next((kind for kind in HANDLERS if kind and isinstance(module, kind) and _same_forward(module, kind)), None)
+def _kind(path: str, module: nn.Module) -> type[nn.Module]:
+    """The supported kind that computes exactly as `module` does."""
+    kind = next((kind for kind in (*HANDLERS, nn.Sequential) if isinstance(module, kind)), None)
+    if kind is None:
+        raise _unsupported(path, module, f"expected one of {SUPPORTED}")
+    if not _computes_as(module, kind):
+        raise _unsupported(
+            path,
+            module,
+            f"it computes otherwise than {kind.__name__} does; expected one of {SUPPORTED} as torch has them",
+        )
+    _refuse_hooks(path, module)
+    return kind
 
 
-def _same_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
-    return type(module).forward is kind.forward
+def _computes_as(module: nn.Module, kind: type[nn.Module]) -> bool:
+    same = all(getattr(type(module), name, None) is getattr(kind, name, None) for name in COMPUTING)
+    return same and "forward" not in vars(module)
+
+
+def _refuse_hooks(path: str, module: nn.Module) -> None:
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise _unsupported(path, module, f"it has forward hooks, which may change values; expected none on {SUPPORTED}")
 
 
 def _affine(module: nn.Linear | nn.Conv2d) -> tuple[Array, Array]:

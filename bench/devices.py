@@ -1,0 +1,95 @@
+"""Where torch computes, and how long it took there."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from networks.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+SHORTEST_S = 1e-9  # below what any clock resolves; keeps rates finite
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device: `auto` is the GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        An unknown name, or `cuda` where torch finds no GPU.
+    """
+    import torch
+
+    if name not in DEVICES:
+        raise InputError(f"device is {name!r}; expected one of {', '.join(DEVICES)}")
+    present = name != "cpu" and torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise InputError("device is 'cuda', but torch finds no CUDA GPU here; use 'cpu' or 'auto'")
+    return torch.device("cuda" if present else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the GPU's name as its driver gives it, e.g. `NVIDIA H100`."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class Stopwatch:
+    """Adds up the seconds spent inside its `with` blocks.
+
+    On the GPU, where calls return before their work is done, by CUDA events that are waited for; else by the clock.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the work is done.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._clock: _Clock | _CudaClock = _CudaClock(device) if device.type == "cuda" else _Clock()
+        self._total_s = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The seconds so far, always positive."""
+        return max(self._total_s, SHORTEST_S)
+
+    def __enter__(self) -> Stopwatch:
+        self._clock.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._total_s += self._clock.stop()
+
+
+class _Clock:
+    def start(self) -> None:
+        self._began = time.perf_counter()
+
+    def stop(self) -> float:
+        return time.perf_counter() - self._began
+
+
+class _CudaClock:
+    def __init__(self, device: torch.device) -> None:
+        import torch
+
+        self._stream = torch.cuda.current_stream(device)
+        self._began, self._ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def start(self) -> None:
+        self._stream.synchronize()  # what was queued before is not timed
+        self._began.record(self._stream)
+
+    def stop(self) -> float:
+        self._ended.record(self._stream)
+        self._ended.synchronize()
+        return float(self._began.elapsed_time(self._ended)) / 1e3

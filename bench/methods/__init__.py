@@ -1,0 +1,1 @@
+"""How margins are bounded: attacks from above, relaxations from below."""

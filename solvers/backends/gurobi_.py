@@ -1,0 +1,234 @@
+"""Gurobi through gurobipy's matrix interface."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from networks.layers import Array, read_only
+from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.linear_model import LinearModel
+from solvers.result import SolveResult, Status
+
+# By the name of a `GRB.Status`.
+STATUS = {
+    "OPTIMAL": Status.OPTIMAL,
+    "INFEASIBLE": Status.INFEASIBLE,
+    "UNBOUNDED": Status.UNBOUNDED,
+    "INF_OR_UNBD": Status.INFEASIBLE_OR_UNBOUNDED,
+    "TIME_LIMIT": Status.TIME_LIMIT,
+    "ITERATION_LIMIT": Status.OTHER_LIMIT,
+    "NODE_LIMIT": Status.OTHER_LIMIT,
+    "SOLUTION_LIMIT": Status.OTHER_LIMIT,
+    "WORK_LIMIT": Status.OTHER_LIMIT,
+    "MEM_LIMIT": Status.OTHER_LIMIT,
+    "USER_OBJ_LIMIT": Status.TARGET_REACHED,
+    "INTERRUPTED": Status.INTERRUPTED,
+    "NUMERIC": Status.ERROR,
+}
+# By the name of a `GRB.Error`; an error that is not here is an ERROR.
+ERROR_STATUS = {
+    "NO_LICENSE": Status.LICENCE,
+    "SIZE_LIMIT_EXCEEDED": Status.LICENCE,
+    "OUT_OF_MEMORY": Status.OTHER_LIMIT,
+}
+SMALLEST_TOLERANCE = 1e-9  # Gurobi accepts none below
+LARGEST_FEASIBILITY_TOLERANCE = 1e-2
+LARGEST_INTEGRALITY_TOLERANCE = 1e-1
+LARGEST_SEED = 2_000_000_000
+INFINITE_BOUND = 1e20  # Gurobi takes a side or bound of this size or more for none
+
+
+def gurobi_parameters(options: SolverOptions) -> dict[str, Any]:
+    """The options in Gurobi's own words, the time limit excepted; silence comes first, for each is echoed."""
+    feasibility = float(np.clip(options.feasibility_tolerance, SMALLEST_TOLERANCE, LARGEST_FEASIBILITY_TOLERANCE))
+    integrality = float(np.clip(options.integrality_tolerance, SMALLEST_TOLERANCE, LARGEST_INTEGRALITY_TOLERANCE))
+    return {
+        "OutputFlag": 0,
+        "Threads": options.threads,
+        "Seed": options.seed % LARGEST_SEED,
+        "MIPGap": options.mip_gap,
+        "MIPGapAbs": options.mip_gap,
+        "FeasibilityTol": feasibility,
+        "OptimalityTol": feasibility,
+        "IntFeasTol": integrality,
+    }
+
+
+class GurobiSession(Session):
+    """A `gurobipy.Model` in an environment of its own: two threads must not share one."""
+
+    def _load(self) -> None:
+        import gurobipy
+
+        self._env = gurobipy.Env(empty=True)
+        self._model: Any = None
+        self._refusal: SolveResult | None = None
+        for name, value in gurobi_parameters(self.options).items():
+            self._env.setParam(name, value)
+        try:
+            self._env.start()
+        except gurobipy.GurobiError as error:
+            self._refusal = _error_result(error)
+            return
+        self._model = _hand_over(self.model, self._env)
+        self._columns: Any = gurobipy.MVar.fromlist(self._model.getVars()[: self.model.column_count])
+
+    def _change_objective(self, c: Array, offset: float) -> None:
+        if self._model is not None:
+            self._columns.Obj = c
+            self._model.ObjCon = offset
+            self._model.update()
+
+    def _solve(self, time_limit_s: float) -> SolveResult:
+        import gurobipy
+
+        if self._refusal is not None:
+            return self._refusal
+        if self.model.is_mip:
+            # A MIP would otherwise go on with the last one's tree, counts and incumbent.
+            self._model.reset()
+        self._model.setParam("TimeLimit", time_limit_s)
+        try:
+            self._model.optimize()
+        except gurobipy.GurobiError as error:
+            return _error_result(error, self._model)
+        if self._model.Status == gurobipy.GRB.INTERRUPTED:
+            raise KeyboardInterrupt  # gurobipy catches Ctrl-C during a solve, and says it only so
+        return self._read()
+
+    def _read(self) -> SolveResult:
+        import gurobipy
+
+        raw_status = _constant_name(gurobipy.GRB.Status, self._model.Status)
+        status = STATUS.get(raw_status, Status.UNKNOWN)
+        x = self._solution(status)
+        return SolveResult(
+            status=status,
+            objective=math.nan if x is None else self.model.objective(x),
+            dual_bound=self._dual_bound(status),
+            x=x,
+            row_duals=self._row_duals(status),
+            nodes=int(self._model.NodeCount),
+            simplex_iterations=int(self._model.IterCount),
+            work=float(self._model.Work),
+            raw_status=raw_status,
+            message=f"Gurobi ended with {raw_status}" if status in (Status.ERROR, Status.UNKNOWN) else "",
+        )
+
+    def _solution(self, status: Status) -> Array | None:
+        # An LP stopped early counts its present basis as a solution, feasible or not.
+        found = self._model.SolCount > 0 if self.model.is_mip else status is Status.OPTIMAL
+        if not found or status in (Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED):
+            return None
+        return read_only(self._columns.X)
+
+    def _dual_bound(self, status: Status) -> float:
+        if status is Status.INFEASIBLE:
+            return math.inf
+        if status in (Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED):
+            return -math.inf
+        if not self.model.is_mip:
+            return float(self._model.ObjVal) if status is Status.OPTIMAL else -math.inf
+        bound = float(self._model.ObjBound)
+        return bound if bound > -INFINITE_BOUND else -math.inf
+
+    def _row_duals(self, status: Status) -> Array | None:
+        if self.model.is_mip or status is not Status.OPTIMAL:
+            return None
+        return read_only(self._model.getAttr("Pi"))
+
+    def close(self) -> None:
+        """Free the model and give the licence back."""
+        if self._model is not None:
+            self._model.close()
+        self._env.close()
+
+
+class Gurobi(Backend):
+    """The commercial solver; its wheel carries a licence for small models."""
+
+    name: ClassVar[str] = "gurobi"
+    package: ClassVar[str] = "gurobipy"
+    install: ClassVar[str] = "pip install gurobipy"
+    licence: ClassVar[str] = "commercial; without a licence file at most 2,000 variables and 2,000 constraints"
+    capabilities = Capabilities(work=True)
+
+    def version(self) -> str:
+        """The version of the Gurobi library; takes no licence."""
+        import gurobipy
+
+        return ".".join(str(part) for part in gurobipy.gurobi.version())
+
+    def load(self, model: LinearModel, options: SolverOptions | None = None) -> GurobiSession:
+        """Load a model; where the licence does not permit it, every solve is a LICENCE."""
+        return GurobiSession(model, options or SolverOptions())
+
+
+def _hand_over(model: LinearModel, env: Any) -> Any:
+    """The model as a `gurobipy.Model`.
+
+    Gurobi's rows have one side. A row with two, `l <= a @ x <= u`, becomes `a @ x - s = l, 0 <= s <= u - l` with one
+    column `s` more, as Gurobi's own `addRange` does; the dual of that row is the dual of whichever side is active.
+    """
+    import gurobipy
+
+    ranges = np.flatnonzero(_has_lower(model) & _has_upper(model) & (model.row_lower != model.row_upper))
+    matrix = sparse.hstack([model.A, _slacks(model.row_count, ranges)]).tocsc() if ranges.size else model.A.tocsc()
+    zeros = np.zeros(ranges.size)
+    sense, rhs = _senses(model)
+    return gurobipy.loadModel(
+        env=env,
+        numvars=model.column_count + ranges.size,
+        numconstrs=model.row_count,
+        objcon=model.offset,
+        obj=np.concatenate([model.c, zeros]),
+        lb=np.concatenate([model.col_lower, zeros]),
+        ub=np.concatenate([model.col_upper, (model.row_upper - model.row_lower)[ranges]]),
+        vtype=np.where(np.concatenate([model.integer, zeros]), b"I", b"C"),
+        constr_csc=(matrix.data, matrix.indices, matrix.indptr),
+        sense=sense,
+        rhs=rhs,
+    )
+
+
+def _has_lower(model: LinearModel) -> NDArray[np.bool_]:
+    return model.row_lower > -INFINITE_BOUND
+
+
+def _has_upper(model: LinearModel) -> NDArray[np.bool_]:
+    return model.row_upper < INFINITE_BOUND
+
+
+def _slacks(row_count: int, ranges: NDArray[np.intp]) -> sparse.csc_array:
+    """One column for each row in `ranges`, with -1 in that row."""
+    columns = np.arange(ranges.size)
+    return sparse.csc_array((np.full(ranges.size, -1.0), (ranges, columns)), shape=(row_count, ranges.size))
+
+
+def _senses(model: LinearModel) -> tuple[NDArray[np.bytes_], Array]:
+    """Each row's sense and right-hand side: a free row is `<= infinity`, a row with two sides an equality."""
+    has_lower = _has_lower(model)
+    sense = np.select([has_lower & _has_upper(model), has_lower], [b"=", b">"], b"<")
+    return sense, np.where(has_lower, model.row_lower, model.row_upper)
+
+
+def _constant_name(constants: Any, code: int) -> str:
+    """The name in `GRB.Status` or `GRB.Error` of a code, the code itself where it has none."""
+    names = (name for name in dir(constants) if not name.startswith("_"))
+    return next((name for name in names if getattr(constants, name) == code), str(code))
+
+
+def _error_result(error: Any, model: Any = None) -> SolveResult:
+    """The outcome of a solve that ended in a GurobiError."""
+    import gurobipy
+
+    name = _constant_name(gurobipy.GRB.Error, error.errno)
+    message = f"Gurobi error {error.errno}: {error}"
+    if name == "SIZE_LIMIT_EXCEEDED" and model is not None:
+        message = f"licence too small: model has {model.NumVars} variables, {model.NumConstrs} constraints"
+    return SolveResult(ERROR_STATUS.get(name, Status.ERROR), raw_status=name, message=message)

@@ -1,0 +1,223 @@
+"""HiGHS through highspy."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, ClassVar
+
+import numpy as np
+
+from networks.errors import SolverError
+from networks.layers import Array, read_only
+from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.linear_model import LinearModel
+from solvers.result import SolveResult, Status
+
+# By the name of a `HighsModelStatus`. kModelEmpty is left out on purpose: HiGHS says it also of a model it refused.
+STATUS = {
+    "kOptimal": Status.OPTIMAL,
+    "kInfeasible": Status.INFEASIBLE,
+    "kUnbounded": Status.UNBOUNDED,
+    "kUnboundedOrInfeasible": Status.INFEASIBLE_OR_UNBOUNDED,
+    "kTimeLimit": Status.TIME_LIMIT,
+    "kIterationLimit": Status.OTHER_LIMIT,
+    "kSolutionLimit": Status.OTHER_LIMIT,
+    "kMemoryLimit": Status.OTHER_LIMIT,
+    "kObjectiveBound": Status.TARGET_REACHED,
+    "kObjectiveTarget": Status.TARGET_REACHED,
+    "kInterrupt": Status.INTERRUPTED,
+    "kHighsInterrupt": Status.INTERRUPTED,
+    "kLoadError": Status.ERROR,
+    "kModelError": Status.ERROR,
+    "kPresolveError": Status.ERROR,
+    "kSolveError": Status.ERROR,
+    "kPostsolveError": Status.ERROR,
+}
+# A MIP search that ended so has a bound to show.
+BOUNDED = {Status.OPTIMAL, Status.TIME_LIMIT, Status.OTHER_LIMIT, Status.TARGET_REACHED, Status.INTERRUPTED}
+SMALLEST_TOLERANCE = 1e-10  # HiGHS accepts none below
+SMALLEST_COEFFICIENT = 1e-12  # HiGHS drops smaller ones, and accepts no smaller threshold; its default is 1e-9
+LARGEST_COEFFICIENT = 1e15  # HiGHS refuses larger ones
+POLL_S = 0.1  # how often a waiting main thread looks for Ctrl-C where a signal does not wake it
+
+
+def highs_options(options: SolverOptions) -> dict[str, Any]:
+    """The options in HiGHS's own words, the time limit excepted."""
+    feasibility = max(options.feasibility_tolerance, SMALLEST_TOLERANCE)
+    return {
+        "output_flag": False,
+        "threads": options.threads,
+        "random_seed": options.seed,
+        "mip_rel_gap": options.mip_gap,
+        "mip_abs_gap": options.mip_gap,
+        "primal_feasibility_tolerance": feasibility,
+        "dual_feasibility_tolerance": feasibility,
+        "mip_feasibility_tolerance": max(options.integrality_tolerance, SMALLEST_TOLERANCE),
+        "small_matrix_value": SMALLEST_COEFFICIENT,
+    }
+
+
+class HighsSession(Session):
+    """A `highspy.Highs` that holds the model."""
+
+    def _load(self) -> None:
+        import highspy
+
+        self._highs: Any = highspy.Highs()
+        for name, value in highs_options(self.options).items():
+            self._set_option(name, value)
+        self._accepted = self._pass_model() != highspy.HighsStatus.kError
+
+    def _pass_model(self) -> Any:
+        import highspy
+
+        model = self.model
+        return self._highs.passModel(
+            model.column_count,
+            model.row_count,
+            model.A.nnz,
+            int(highspy.MatrixFormat.kRowwise),
+            int(highspy.ObjSense.kMinimize),
+            model.offset,
+            model.c,
+            model.col_lower,
+            model.col_upper,
+            model.row_lower,
+            model.row_upper,
+            model.A.indptr.astype(np.int32, copy=False),
+            model.A.indices.astype(np.int32, copy=False),
+            model.A.data,
+            model.integer.astype(np.int32),
+        )
+
+    def _set_option(self, name: str, value: Any) -> None:
+        import highspy
+
+        # An option that this build lacks, or a value it refuses, would otherwise leave the old value in force.
+        if self._highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise SolverError(f"HiGHS {self._highs.version()} refused the option {name} = {value!r}")
+
+    def _change_objective(self, c: Array, offset: float) -> None:
+        self._highs.changeColsCost(c.size, np.arange(c.size, dtype=np.int32), c)
+        self._highs.changeObjectiveOffset(offset)
+
+    def _solve(self, time_limit_s: float) -> SolveResult:
+        if not self._accepted:
+            return SolveResult(Status.ERROR, raw_status="kError", message=_refusal(self.model))
+        if self.model.is_mip:
+            # The last tree's incumbent and basis would make a result depend on what was solved before it.
+            self._highs.clearSolver()
+            self._set_option("time_limit", time_limit_s)
+        else:
+            # HiGHS holds an LP's limit against a clock that runs on from one solve to the next; a MIP's starts afresh.
+            self._set_option("time_limit", self._highs.getRunTime() + time_limit_s)
+        _run_interruptibly(self._highs)
+        return self._read()
+
+    def _read(self) -> SolveResult:
+        model_status = self._highs.getModelStatus()
+        status = STATUS.get(model_status.name, Status.UNKNOWN)
+        info = self._highs.getInfo()
+        x = self._solution(status)
+        return SolveResult(
+            status=status,
+            objective=math.nan if x is None else self.model.objective(x),
+            dual_bound=self._dual_bound(status),
+            x=x,
+            row_duals=self._row_duals(status),
+            nodes=max(0, info.mip_node_count),  # -1 for an LP
+            simplex_iterations=max(0, info.simplex_iteration_count),  # -1 where it never started
+            raw_status=model_status.name,
+            message=f"HiGHS ended with {model_status.name}" if status in (Status.ERROR, Status.UNKNOWN) else "",
+        )
+
+    def _solution(self, status: Status) -> Array | None:
+        import highspy
+
+        feasible = self._highs.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        if not feasible or status in (Status.INFEASIBLE, Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED):
+            return None
+        return read_only(self._highs.getSolution().col_value)
+
+    def _dual_bound(self, status: Status) -> float:
+        if status is Status.INFEASIBLE:
+            return math.inf
+        info = self._highs.getInfo()
+        if self.model.is_mip:
+            searched = info.mip_node_count >= 0 and status in BOUNDED  # else the field holds a default of zero
+            return float(info.mip_dual_bound) if searched else -math.inf
+        return float(info.objective_function_value) if status is Status.OPTIMAL else -math.inf
+
+    def _row_duals(self, status: Status) -> Array | None:
+        if self.model.is_mip or status is not Status.OPTIMAL:
+            return None
+        return read_only(self._highs.getSolution().row_dual)
+
+    def close(self) -> None:
+        """Free the model. A run that a second Ctrl-C left behind frees it at its own end."""
+        self._highs = None
+
+
+class Highs(Backend):
+    """The open-source default: LP by the simplex method, MILP by branch and cut."""
+
+    name: ClassVar[str] = "highs"
+    package: ClassVar[str] = "highspy"
+    install: ClassVar[str] = "pip install highspy"
+    licence: ClassVar[str] = "MIT, no limits"
+    capabilities = Capabilities()
+
+    def version(self) -> str:
+        """The version of the HiGHS library."""
+        import highspy
+
+        return str(highspy.Highs().version())
+
+    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
+        """Load a model; a model that HiGHS refuses makes every solve an ERROR."""
+        return HighsSession(model, options or SolverOptions())
+
+
+def _run_interruptibly(highs: Any) -> None:
+    """Run HiGHS so that Ctrl-C stops it, and then raise KeyboardInterrupt here.
+
+    `run` in the main thread would hold a signal back until it ends. highspy's own `HandleKeyboardInterrupt` prints,
+    shares one lock between all models of a process, and calls into Python at every simplex iteration; here the
+    callbacks are switched on only once there is something to interrupt.
+    """
+    runner = threading.Thread(target=_run, args=(highs,), daemon=True)
+    runner.start()
+    try:
+        _wait(runner)
+    except KeyboardInterrupt:
+        callbacks = (highs.cbSimplexInterrupt, highs.cbMipInterrupt, highs.cbIpmInterrupt)
+        for callback in callbacks:
+            callback.subscribe(_stop)
+        _wait(runner)
+        for callback in callbacks:
+            callback.unsubscribe(_stop)
+        raise
+
+
+def _run(highs: Any) -> None:
+    highs.run()
+    highs.resetGlobalScheduler(False)  # this thread's workers; left to its end, Windows may deadlock
+
+
+def _wait(thread: threading.Thread) -> None:
+    while thread.is_alive():
+        thread.join(POLL_S)
+
+
+def _stop(event: Any) -> None:
+    event.interrupt()
+
+
+def _refusal(model: LinearModel) -> str:
+    """Why HiGHS may have refused the model, in words."""
+    largest = float(np.max(np.abs(model.A.data), initial=0.0))
+    return (
+        f"HiGHS refused the model: its largest coefficient is {largest:.3g} and its largest cost "
+        f"{float(np.max(np.abs(model.c), initial=0.0)):.3g}; expected below {LARGEST_COEFFICIENT:g} and 1e20"
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from bench.commands.train import train
+from bench.commands import attack, export, listing, report, run, train, verify
 from networks.errors import RelubenchError
 
 app = typer.Typer(
@@ -16,12 +17,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train,):
+for command in (
+    run.run,
+    report.report,
+    verify.verify,
+    attack.attack,
+    train.train,
+    export.export,
+    listing.networks,
+    listing.solvers,
+    listing.suites,
+):
     app.command()(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"relubench {version('relubench')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:  # noqa: D103 (typer would show a docstring in place of the help above)
+def root(  # noqa: D103 (typer would show a docstring in place of the help above)
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     pass
 
 

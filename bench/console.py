@@ -13,8 +13,8 @@ console = Console(highlight=False, soft_wrap=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """A bar with counts, elapsed and remaining time, on stderr so that stdout keeps the results."""
+def progress_bar(extra: str = "") -> Progress:
+    """A bar with counts, `extra`, elapsed and remaining time, on stderr so that stdout keeps the results."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -28,6 +28,7 @@ def progress_bar() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *([TextColumn(extra)] if extra else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

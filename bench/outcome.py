@@ -38,7 +38,7 @@ class Outcome:
     bounds_s, build_s, solve_s, total_s : float
         Wall-clock seconds for the pre-activation bounds, the encoding and loading, the solves, and all in all.
     counters : dict of str to number
-        Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over the targets, of the
+        Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over targets, of the
         solver's effort (nodes, simplex_iterations, work); a solver that does not say leaves its key out.
     gap : ndarray, shape (k,)
         What the solver achieved, relative to max(1, |objective|); infinite where it has no solution or no bound.

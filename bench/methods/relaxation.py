@@ -29,9 +29,7 @@ class Settings:
     options: SolverOptions
 
 
-def solve(
-    lowered: LoweredNetwork, instance: Instance, bounds: list[BoundsPair], settings: Settings
-) -> Answer:
+def solve(lowered: LoweredNetwork, instance: Instance, bounds: list[BoundsPair], settings: Settings) -> Answer:
     """Lower bounds on all margins of `instance`, and the inputs that the solver found on its way.
 
     The time limit is for all targets together: each gets an equal share of what is left.
@@ -42,9 +40,7 @@ def solve(
     encoding = encode_instance(lowered, instance, bounds, settings.relaxation, settings.formulation)
     encode_s = time.perf_counter() - start
     with backend.load(encoding.model, replace(settings.options, time_limit_s=None)) as session:
-        results = [
-            _solve_target(session, encoding, index, deadline) for index in range(len(instance.targets))
-        ]
+        results = [_solve_target(session, encoding, index, deadline) for index in range(len(instance.targets))]
     build_s = encode_s + sum(result.build_s for result in results)
     return _answer(encoding, results, build_s)
 

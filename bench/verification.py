@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.methods.answer import Answer
-from bench.methods.relaxation import Settings, solve
+from bench.methods.relaxation import Settings, encode_instance, solve
 from bench.outcome import Outcome
 from bench.replay import into_box, replay, replay_single
 from bench.verdict import SOLVER_SAFETY, decide
 from networks.errors import InputError
 from networks.instance import Clip, Instance, ball
-from networks.layers import Array, LayerList
+from networks.layers import LayerList
 from networks.lowering import BoundsPair, LoweredNetwork, lower
 from networks.zoo import load_network
 from solvers.backend import SolverOptions
-from solvers.encode import FORMULATIONS
+from solvers.encode import FORMULATIONS, Encoding
 from solvers.registry import get
 
 METHODS = ("interval", "lp", "milp")
@@ -110,9 +110,16 @@ def instance_bounds(network: LayerList, instance: Instance) -> list[BoundsPair]:
     return [(lower_bound[0], upper_bound[0]) for lower_bound, upper_bound in batched]
 
 
+def instance_encoding(network: LayerList, instance: Instance, *, relaxation: bool, formulation: str) -> Encoding:
+    """The model of one instance, from interval bounds."""
+    bounds = instance_bounds(network, instance)
+    return encode_instance(lowered_network(network), instance, bounds, relaxation, formulation)
+
+
 def _verify_interval(network: LayerList, instance: Instance) -> Outcome:
     from networks.bounds.interval import interval_margins
 
+    counters = _logit_range(network, instance)  # before the clock starts: they are no part of the method
     start = time.perf_counter()
     lower_bounds, _ = interval_margins(network, instance.lower[None], instance.upper[None], instance.margins)
     bounds_s = time.perf_counter() - start
@@ -122,8 +129,15 @@ def _verify_interval(network: LayerList, instance: Instance) -> Outcome:
         status=("bounded",) * count,
         candidates=np.empty((0, instance.image.size)),
         gap=np.full(count, np.inf),
+        counters=counters,
     )
     return _outcome(network, instance, answer, "interval", None, start, bounds_s)
+
+
+def _logit_range(network: LayerList, instance: Instance) -> dict[str, float]:
+    """The smallest and the largest value that the interval bounds allow any logit."""
+    lower_bound, upper_bound = instance_bounds(network, instance)[-1]
+    return {"logit_lower": float(lower_bound.min()), "logit_upper": float(upper_bound.max())}
 
 
 def _verify_by_solver(network: LayerList, instance: Instance, method: str, settings: Settings) -> Outcome:

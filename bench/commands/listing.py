@@ -1,0 +1,97 @@
+"""`relubench networks`, `solvers` and `suites`: what there is."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from bench.commands.options import Json
+from bench.console import console
+
+
+def networks(
+    name: Annotated[str | None, typer.Argument(help="Show this network's layers: a zoo name or a file.")] = None,
+    json: Json = False,
+) -> None:
+    """List the zoo, or show one network's layers.
+
+    Examples: relubench networks; relubench networks mnist_cnn
+    """
+    from networks import zoo
+
+    if name is not None:
+        network = zoo.load_network(name)
+        rows = network.summary().to_dict("records")
+        title = f"{name}: {network.neuron_count:,} ReLUs, digest {network.digest[:16]}"
+    else:
+        rows, title = [_describe(zoo_name) for zoo_name in zoo.NAMES], "The zoo"
+    _print(rows, title, json=json)
+
+
+def solvers(json: Json = False) -> None:
+    """List the solvers: installed or not, version, licence limits, what they can do.
+
+    Example: relubench solvers
+    """
+    from solvers import registry
+
+    rows = []
+    for name in registry.names():
+        found = registry.backend_class(name)
+        backend = registry.get(name) if found.installed() else None
+        able = [key for key, value in asdict(backend.capabilities).items() if value] if backend else []
+        rows.append(
+            {
+                "solver": name,
+                "version": backend.version() if backend else f"not installed: {found.install}",
+                "licence": found.licence,
+                "capabilities": ", ".join(word.replace("_", " ") for word in able),
+            }
+        )
+    _print(rows, "Solvers", json=json)
+
+
+def suites(json: Json = False) -> None:
+    """List the suites that come with relubench.
+
+    Example: relubench suites
+    """
+    from bench.suite import expand, load_suite, shipped
+
+    rows = []
+    for name in shipped():
+        suite = load_suite(name)
+        rows.append({"suite": name, "cells": len(expand(suite)), "description": suite.description})
+    _print(rows, "Suites", json=json)
+
+
+def _describe(name: str) -> dict[str, Any]:
+    from networks import zoo
+
+    network = zoo.load(name)
+    parameters = int(network.summary()["parameters"].sum())
+    return {
+        "network": name,
+        "layers": len(network.layers),
+        "ReLUs": network.neuron_count,
+        "parameters": parameters,
+        "published test error": zoo.PUBLISHED_TEST_ERROR[name],
+        "digest": network.digest[:16],
+    }
+
+
+def _print(rows: list[dict[str, Any]], title: str, *, json: bool) -> None:
+    if json:
+        print(json_format.dumps(rows))
+        return
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_lines=max(len(str(row)) for row in rows) > 160)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    console.print(table)

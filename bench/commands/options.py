@@ -1,0 +1,78 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from networks.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Network = Annotated[str, typer.Argument(help="A zoo network (`relubench networks`) or a layer-list file.")]
+Epsilon = Annotated[float, typer.Option("--epsilon", "-e", help="Radius of the ball, in pixel values of [0, 1].")]
+ClipText = Annotated[str, typer.Option("--clip", help="Range of valid inputs, LOW,HIGH, or `none`.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder with the full MNIST set, for images beyond 999.")]
+Targets = Annotated[
+    list[int] | None, typer.Option("--target", "-t", help="A class to compare with; may be given again.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def parse_clip(text: str) -> tuple[float, float] | None:
+    """`LOW,HIGH` or `none`.
+
+    Raises
+    ------
+    InputError
+        Neither.
+    """
+    if text.strip().lower() == "none":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--clip is {text!r}; expected LOW,HIGH such as 0,1, or none") from None
+    return low, high
+
+
+def load_input(path: Path) -> NDArray[np.float64]:
+    """An array out of a .npy file. Nothing in the file is executed.
+
+    Raises
+    ------
+    InputError
+        It cannot be read as an array of numbers.
+    """
+    import numpy as np
+
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise InputError(f"--input {path}: not a .npy file of numbers: {error}") from None
+
+
+def choose_input(
+    index: int | None, path: Path | None, label: int | None, data_dir: Path | None
+) -> tuple[NDArray[Any], int]:
+    """One input and its label: a test image by its index, or a .npy file with --label.
+
+    Raises
+    ------
+    InputError
+        Both or neither are given, or a file without a label.
+    """
+    from networks.data import test_image
+
+    if path is None:
+        image, own_label = test_image(index or 0, data_dir)
+        return image, own_label if label is None else label
+    if index is not None:
+        raise InputError("--image and --input are both given; expected one of them")
+    if label is None:
+        raise InputError(f"--input {path} needs its true class; give it with --label")
+    return load_input(path), label

@@ -1,0 +1,98 @@
+"""`relubench verify`: one question, one method."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.commands.options import ClipText, Data, Epsilon, Json, Network, Targets, choose_input, parse_clip
+from bench.console import console
+
+if TYPE_CHECKING:
+    from bench.outcome import Outcome
+
+FAIL_ON = ("never", "falsified", "unverified")
+
+
+def verify(
+    network: Network,
+    epsilon: Epsilon,
+    image: Annotated[int | None, typer.Option("--image", "-i", help="Index of a test image.  [default: 0]")] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", help="A .npy file instead of a test image.")] = None,
+    label: Annotated[int | None, typer.Option(help="The true class; a test image has its own.")] = None,
+    method: Annotated[str, typer.Option("--method", "-m", help="interval, lp or milp.")] = "milp",
+    solver: Annotated[str, typer.Option("--solver", "-s", help="A back-end (`relubench solvers`).")] = "highs",
+    clip: ClipText = "0,1",
+    target: Targets = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for all targets' solves together.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the solver.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
+    formulation: Annotated[str, typer.Option(help="compact or textbook.")] = "compact",
+    data: Data = None,
+    json: Json = False,
+    fail_on: Annotated[str, typer.Option(help=f"Exit with code 1 on: {', '.join(FAIL_ON)}.")] = "never",
+) -> None:
+    """Bound the worst-case margins around one input, and say whether the network is robust there.
+
+    Examples:
+    relubench verify mnist_small --image 0 --epsilon 0.02
+
+    relubench verify mnist_dnn_4 -i 3 -e 0.01 --method lp --solver gurobi --json
+    """
+    from bench.verification import verify as run
+    from networks.errors import InputError
+
+    if fail_on not in FAIL_ON:
+        raise InputError(f"--fail-on is {fail_on!r}; expected one of {', '.join(FAIL_ON)}")
+    x, true_label = choose_input(image, input_file, label, data)
+    outcome = run(
+        network,
+        x,
+        true_label,
+        epsilon,
+        method,
+        solver,
+        clip=parse_clip(clip),
+        targets=target or None,
+        time_limit_s=time_limit,
+        threads=threads,
+        seed=seed,
+        formulation=formulation,
+    )
+    if json:
+        print(json_format.dumps(outcome.to_dict(), allow_nan=False))
+    else:
+        _show(outcome, network)
+    if (outcome.verdict == "falsified" and fail_on != "never") or (
+        outcome.verdict == "unknown" and fail_on == FAIL_ON[2]
+    ):
+        raise typer.Exit(1)
+
+
+def _show(outcome: Outcome, network: str) -> None:
+    from rich.table import Table
+
+    table = Table("target", "lower bound", "upper bound", "status", box=None, header_style="bold")
+    for column in table.columns[:3]:
+        column.justify = "right"
+    for target, low, high, status in zip(outcome.targets, outcome.lower, outcome.upper, outcome.status, strict=True):
+        table.add_row(str(target), f"{low:.6f}", f"{high:.6f}", status.replace("_", " "))
+    by = f" by {outcome.solver}, {outcome.formulation}" if outcome.solver else ""
+    console.print(f"{network}, label {outcome.label}, epsilon {outcome.epsilon:g}: {outcome.method}{by}")
+    console.print(table)
+    console.print(f"[bold]{outcome.verdict.upper()}[/bold]: {outcome.evidence}")
+    if outcome.witness is not None:
+        holds = "too" if outcome.witness_single else "not"
+        console.print(f"The witness holds in float64; in float32 {holds}.")
+    times = (
+        ("bounds", outcome.bounds_s),
+        ("build", outcome.build_s),
+        ("solve", outcome.solve_s),
+        ("all", outcome.total_s),
+    )
+    console.print("seconds: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in times))
+    if outcome.counters:
+        console.print(", ".join(f"{name} {value:,.6g}" for name, value in outcome.counters.items()))

@@ -1,0 +1,129 @@
+"""One line of results: everything that reproduces and explains one cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from bench.outcome import plain
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A verification of one image, or an attack on many.
+
+    Attributes
+    ----------
+    schema : int
+        Version of this record.
+    cell : str
+        Content digest of what was asked: settings, network and images. Equal cells are the same measurement.
+    kind : str
+        `verify` or `attack`.
+    network, network_digest : str
+    dataset : str
+        E.g. `mnist_test`.
+    image : int or None
+        Index in the data set; None for an attack on many images.
+    images : int or None
+        How many images, from the first on, an attack took; None for a verification.
+    label : int or None
+    epsilon : float
+    norm : str
+        Of the ball: `linf`, `l2` or `l1`.
+    clip : list of two floats, or None
+    method, solver, formulation : str or None
+    solver_version : str or None
+    time_limit_s, threads, seed, repeat
+        What was asked; `time_limit_s` is for all targets together.
+    mip_gap, feasibility_tolerance, integrality_tolerance : float or None
+        What was asked of the solver.
+    target : int or None
+        The class a targeted attack aims at.
+    steps, step, restarts
+        Of an attack.
+    verdict, evidence : str or None
+        See `bench.verdict`; an attack on many images has counts instead.
+    targets, lower, upper, status, gap : list, one entry a target
+        See `bench.outcome.Outcome`; None stands for an infinite value. `status` is `["error"]` where `error` is set.
+    witness_single : bool or None
+    falsified, unknown : int or None
+        Of an attack's images: misclassified, and not.
+    error_rate, images_per_s : float or None
+    bounds_s, build_s, solve_s, total_s : float or None
+    counters : dict
+    device : str
+        Where the attack or the bounds ran, e.g. `cpu`, `NVIDIA H100`.
+    arrays : str or None
+        File below the run's folder with the row's arrays (`worst_input`; or `adversarial`, `predictions`, `margin`).
+    error : str or None
+        The exception's type and text, where one ended the cell.
+    started : str
+        UTC, ISO 8601.
+    versions : dict
+        Of relubench and what it computes with.
+    """
+
+    schema: int = SCHEMA_VERSION
+    cell: str
+    kind: str
+    network: str
+    network_digest: str
+    dataset: str
+    image: int | None = None
+    images: int | None = None
+    label: int | None = None
+    epsilon: float
+    norm: str = "linf"
+    clip: tuple[float, float] | None = None
+    method: str
+    solver: str | None = None
+    solver_version: str | None = None
+    formulation: str | None = None
+    time_limit_s: float | None = None
+    threads: int = 1
+    seed: int = 0
+    repeat: int = 0
+    mip_gap: float | None = None
+    feasibility_tolerance: float | None = None
+    integrality_tolerance: float | None = None
+    target: int | None = None
+    steps: int | None = None
+    step: float | None = None
+    restarts: int | None = None
+    verdict: str | None = None
+    evidence: str | None = None
+    targets: list[int] = field(default_factory=list)
+    lower: list[float | None] = field(default_factory=list)
+    upper: list[float | None] = field(default_factory=list)
+    status: list[str] = field(default_factory=list)
+    gap: list[float | None] = field(default_factory=list)
+    witness_single: bool | None = None
+    falsified: int | None = None
+    unknown: int | None = None
+    error_rate: float | None = None
+    images_per_s: float | None = None
+    bounds_s: float | None = None
+    build_s: float | None = None
+    solve_s: float | None = None
+    total_s: float | None = None
+    counters: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    arrays: str | None = None
+    error: str | None = None
+    started: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line, without its newline. Infinities and NaN are null."""
+        return json.dumps(plain(asdict(self)), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Row:
+        """A row out of a parsed line; keys of later schemas are passed over."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})

@@ -1,0 +1,243 @@
+"""Suites: TOML files that say what to measure, checked on load, and their expansion into cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from networks.errors import SuiteError
+
+Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+Clip = tuple[float, float]
+METHODS = Literal["interval", "lp", "milp"]
+FORMULATIONS = Literal["compact", "textbook"]
+ATTACKS = Literal["fgsm", "pgd", "pgd_linf", "pgd_linf_versus_all", "pgd_l2", "pgd_l1"]
+NORMS = {"pgd_l2": "l2", "pgd_l1": "l1"}
+
+
+class _Table(BaseModel):
+    """A table of a suite file: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole_numbers_are_floats(cls, value: Any) -> Any:
+        """TOML writes 10 for 10.0; a strict float would refuse it. Lists become the tuples that frozen tables hold."""
+        return tuple(value) if isinstance(value, list) else value
+
+
+class VerifyTable(_Table):
+    """`[[verify]]`: every combination of these is a cell."""
+
+    networks: tuple[str, ...] = Field(min_length=1)
+    images: Count | Annotated[tuple[Index, ...], Field(min_length=1)]  # the first so many, or a list of indices
+    epsilons: tuple[Epsilon, ...] = Field(min_length=1)
+    methods: tuple[METHODS, ...] = Field(min_length=1)
+    solvers: tuple[str, ...] = Field(default=("highs",), min_length=1)
+    formulations: tuple[FORMULATIONS, ...] = Field(default=("compact",), min_length=1)
+    clip: Clip | Literal[False] = (0.0, 1.0)
+    time_limit_s: Seconds | None = None
+
+
+class AttackTable(_Table):
+    """`[[attack]]`: every combination of networks, methods and epsilons is a cell over all images."""
+
+    networks: tuple[str, ...] = Field(min_length=1)
+    images: Count  # the first so many test images
+    epsilons: tuple[Epsilon, ...] = Field(min_length=1)
+    methods: tuple[ATTACKS, ...] = Field(min_length=1)
+    steps: Count = 40
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    restarts: Count = 1
+    target: Index | None = None
+    clip: Clip | Literal[False] = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    keep_images: Annotated[int, Field(ge=0)] = 0  # how many adversarial images to keep for figures
+
+
+class Suite(_Table):
+    """A whole suite file."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    threads: Count = 1
+    seeds: tuple[Index, ...] = Field(default=(0,), min_length=1)
+    repeats: Count = 1
+    time_limit_s: Seconds | None = None
+    verify: tuple[VerifyTable, ...] = ()
+    attack: tuple[AttackTable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One measurement to make. The fields are those of `bench.row.Row`."""
+
+    kind: str
+    network: str
+    image: int | None = None
+    images: int | None = None
+    epsilon: float
+    norm: str = "linf"
+    clip: Clip | None = None
+    method: str
+    solver: str | None = None
+    formulation: str | None = None
+    time_limit_s: float | None = None
+    threads: int = 1
+    seed: int = 0
+    repeat: int = 0
+    target: int | None = None
+    steps: int | None = None
+    step: float | None = None
+    restarts: int | None = None
+    device: str = "cpu"
+    keep_images: int = 0
+
+    def describe(self) -> str:
+        """A few words for a progress bar."""
+        what = (self.network, self.method, self.solver, f"epsilon {self.epsilon:g}")
+        return " ".join(part for part in what if part)
+
+    def digest(self, *contents: str) -> str:
+        """Content digest of the settings and of `contents`, the digests of the network and of the images."""
+        asked = {key: value for key, value in asdict(self).items() if key != "network"}
+        return hashlib.sha256(json.dumps([asked, contents], sort_keys=True).encode()).hexdigest()
+
+
+def shipped() -> dict[str, Path]:
+    """The suites that come with the package, by name."""
+    folder = resources.files("bench") / "suites"
+    return {Path(item.name).stem: Path(str(item)) for item in sorted(folder.iterdir(), key=lambda item: item.name)}
+
+
+def load_suite(source: str | Path) -> Suite:
+    """A shipped suite by its name, or a suite file by its path.
+
+    Raises
+    ------
+    SuiteError
+        No such suite; not TOML; a key or value that does not fit. The message names file, key, value and expectation.
+    """
+    path = shipped().get(str(source), Path(source))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        names = ", ".join(shipped())
+        raise SuiteError(f"suite {str(source)!r} is neither a file nor one of {names}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"suite {path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"suite {path}: not valid TOML: {error}") from error
+    try:
+        suite = Suite.model_validate(content)
+    except ValidationError as error:
+        raise SuiteError(f"suite {path}: {_first_error(error)}") from None
+    if not suite.verify and not suite.attack:
+        raise SuiteError(f"suite {path}: it measures nothing; expected a [[verify]] or an [[attack]] table")
+    return suite
+
+
+def expand(suite: Suite) -> list[Cell]:
+    """All cells, each once, in the order in which they run."""
+    cells: dict[Cell, None] = {}
+    for repeat in range(suite.repeats):
+        for table in suite.attack:
+            cells.update(dict.fromkeys(_attack_cells(suite, table, repeat)))
+        for verify_table in suite.verify:
+            cells.update(dict.fromkeys(_verify_cells(suite, verify_table, repeat)))
+    return list(cells)
+
+
+def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cell]:
+    images: Iterable[int] = range(table.images) if isinstance(table.images, int) else table.images
+    for network, image, epsilon, method in product(table.networks, images, table.epsilons, table.methods):
+        common = {
+            "kind": "verify",
+            "network": network,
+            "image": image,
+            "epsilon": epsilon,
+            "clip": table.clip or None,
+            "method": method,
+            "repeat": repeat,
+        }
+        if method == "interval":  # no solver has a part in it
+            yield Cell(**common)
+            continue
+        for solver, formulation, seed in product(table.solvers, table.formulations, suite.seeds):
+            yield Cell(
+                **common,
+                solver=solver,
+                formulation=formulation,
+                seed=seed,
+                threads=suite.threads,
+                time_limit_s=table.time_limit_s or suite.time_limit_s,
+            )
+
+
+def _attack_cells(suite: Suite, table: AttackTable, repeat: int) -> Iterator[Cell]:
+    for network, method, epsilon, seed in product(table.networks, table.methods, table.epsilons, suite.seeds):
+        steps = {} if method == "fgsm" else {"steps": table.steps, "step": table.step, "restarts": table.restarts}
+        yield Cell(
+            kind="attack",
+            network=network,
+            images=table.images,
+            epsilon=epsilon,
+            norm=NORMS.get(method, "linf"),
+            clip=table.clip or None,
+            method=method,
+            seed=seed,
+            repeat=repeat,
+            target=table.target,
+            threads=suite.threads,
+            device=table.device,
+            keep_images=table.keep_images,
+            **steps,
+        )
+
+
+def _first_error(error: ValidationError) -> str:
+    """The first complaint in one line, with how many more there are."""
+    details = error.errors(include_url=False)
+    # A union reports one error a member: the deepest one is about the form that the user meant.
+    first = max(details, key=lambda item: len(item["loc"]) if item["loc"][:3] == details[0]["loc"][:3] else -1)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if _is_key(part))
+    more = len({item["loc"][:3] for item in details}) - 1
+    rest = f" (and {more} more)" if more else ""
+    value = "" if first["type"] == "missing" else f" is {_shown(first['input'])}"
+    return f"key {key.lstrip('.')}{value}: {_expected(first)}{rest}"
+
+
+def _is_key(part: int | str) -> bool:
+    """Pydantic puts the names of a union's members into the location too; keys of a suite are plain words."""
+    return isinstance(part, int) or (part.isidentifier() and part not in {"tuple", "int", "bool"})
+
+
+def _expected(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        tables = {0: Suite, 1: Suite, 2: VerifyTable, 3: VerifyTable if error["loc"][0] == "verify" else AttackTable}
+        known = tables[min(len(error["loc"]), 3)].model_fields
+        return f"unknown key; expected one of {', '.join(known)}"
+    if error["type"] == "missing":
+        return "it is missing"
+    if "images" in error["loc"] and isinstance(error["loc"][-1], str):
+        return "expected how many images, from the first on, or a list of one or more indices"
+    message = str(error["msg"]).replace("Input should be ", "").replace("a valid tuple", "a list")
+    return f"expected {message.replace('Tuple should', 'a list that should')}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(list(value)) if isinstance(value, tuple) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

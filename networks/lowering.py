@@ -114,6 +114,7 @@ def _compose(first: Affine | None, step: tuple[sparse.csr_array, Array], source:
     if first is not None:
         A, b = sparse.csr_array(A @ first.A), A @ first.b + b
     A.eliminate_zeros()
+    A.sort_indices()  # a product comes unsorted
     return Affine(A, read_only(b), source)
 
 

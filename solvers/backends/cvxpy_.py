@@ -1,0 +1,289 @@
+"""The solvers that CVXPY reaches, as `cvxpy:SOLVER`; `cvxpy` alone takes CVXPY's own choice.
+
+CVXPY's words are weaker than its solvers': a time limit without an incumbent comes back as `infeasible_inaccurate`
+(Gurobi, COPT), `optimal_inaccurate` (SCIP, SciPy) or an exception (SciPy). So what ends at or after the time limit
+without a proof is TIME_LIMIT here, and every other `*_inaccurate` is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from networks.errors import UnknownSolverError
+from networks.layers import Array, read_only
+from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.linear_model import LinearModel
+from solvers.result import SolveResult, Status
+
+STATUSES = {
+    "optimal": Status.OPTIMAL,
+    "infeasible": Status.INFEASIBLE,
+    "unbounded": Status.UNBOUNDED,
+    "infeasible_or_unbounded": Status.INFEASIBLE_OR_UNBOUNDED,
+    "user_limit": Status.OTHER_LIMIT,
+    "solver_error": Status.ERROR,
+}
+PROVEN = {Status.OPTIMAL, Status.INFEASIBLE, Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED}
+
+# Our option -> the solver's. What is not listed cannot be passed or is not known here, and keeps the solver's default.
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "HIGHS": {
+        "time_limit_s": ("time_limit",),
+        "threads": ("threads",),
+        "seed": ("random_seed",),
+        "mip_gap": ("mip_rel_gap", "mip_abs_gap"),
+        "feasibility_tolerance": ("primal_feasibility_tolerance", "dual_feasibility_tolerance"),
+        "integrality_tolerance": ("mip_feasibility_tolerance",),
+    },
+    "GUROBI": {
+        "time_limit_s": ("TimeLimit",),
+        "threads": ("Threads",),
+        "seed": ("Seed",),
+        "mip_gap": ("MIPGap", "MIPGapAbs"),
+        "feasibility_tolerance": ("FeasibilityTol", "OptimalityTol"),
+        "integrality_tolerance": ("IntFeasTol",),
+    },
+    "SCIPY": {"time_limit_s": ("time_limit",), "mip_gap": ("mip_rel_gap",)},
+    "SCIP": {
+        "time_limit_s": ("limits/time",),
+        "seed": ("randomization/randomseedshift",),
+        "mip_gap": ("limits/gap", "limits/absgap"),
+        "feasibility_tolerance": ("numerics/feastol",),
+    },
+    "CLARABEL": {
+        "time_limit_s": ("time_limit",),
+        "threads": ("max_threads",),
+        "feasibility_tolerance": ("tol_feas", "tol_gap_abs", "tol_gap_rel"),
+    },
+    "SCS": {"time_limit_s": ("time_limit_secs",), "feasibility_tolerance": ("eps_abs", "eps_rel")},
+    "OSQP": {"time_limit_s": ("time_limit",), "feasibility_tolerance": ("eps_abs", "eps_rel")},
+}
+NESTED = {"SCIPY": "scipy_options", "SCIP": "scip_params"}  # options that go into a dictionary of this name
+FIXED = {"SCS": {"max_iters": 10**6}, "OSQP": {"max_iter": 10**6}}  # theirs are too few for our tolerances
+SMALLEST = {"GUROBI": 1e-9, "HIGHS": 1e-10}  # tolerances below are refused
+TOLERANCES = ("feasibility_tolerance", "integrality_tolerance")
+
+# Where the bound of a MILP is in CVXPY's `extra_stats`.
+DUAL_BOUNDS: dict[str, Callable[[Any], float]] = {
+    "HIGHS": lambda stats: float(stats.mip_dual_bound),
+    "GUROBI": lambda stats: float(stats.ObjBound),
+    "SCIPY": lambda stats: float(stats["mip_dual_bound"]),
+}
+PACKAGES = {"HIGHS": "highspy", "GUROBI": "gurobipy", "SCIP": "pyscipopt"}  # where the name differs
+LARGEST_COEFFICIENT = 1e15  # SciPy's HiGHS refuses more, and SciPy says "infeasible" then
+INCUMBENT_TOLERANCE = 1e-6  # a point of a stopped search that violates more is no solution
+
+
+class Cvxpy(Backend):
+    """A solver behind CVXPY.
+
+    Options: what `OPTIONS` lists is passed; everything else, and every solver not in it, keeps the solver's defaults.
+
+    Dual bounds: of an LP, by weak duality from the row duals (in plain floating point), so that an approximate optimum
+    of an interior-point or first-order method does not count as a bound; of a MILP, the solver's own where CVXPY hands
+    it on, else the objective less the gap asked for, if the solver was asked.
+
+    Raises
+    ------
+    UnknownSolverError
+        CVXPY has no such solver installed.
+    """
+
+    name = "cvxpy"
+    package = "cvxpy"
+    install = "pip install cvxpy"
+    licence = "Apache 2.0, and the solver's own"
+
+    def __init__(self, variant: str = "") -> None:
+        from cvxpy.reductions.solvers.defines import INSTALLED_MI_SOLVERS, INSTALLED_SOLVERS
+
+        self.variant = variant.upper()
+        if self.variant and self.variant not in INSTALLED_SOLVERS:
+            raise UnknownSolverError(
+                f"solver cvxpy:{variant}: CVXPY has it not installed; expected one of {', '.join(INSTALLED_SOLVERS)}"
+            )
+        known = OPTIONS.get(self.variant, {})
+        self.capabilities = Capabilities(
+            mip=self.variant in INSTALLED_MI_SOLVERS if self.variant else bool(INSTALLED_MI_SOLVERS),
+            warm_objective=False,
+            nodes=False,
+            simplex_iterations=False,
+            threads="threads" in known,
+            seed="seed" in known,
+        )
+
+    def version(self) -> str:
+        """CVXPY's version and the solver's."""
+        own = version("cvxpy")
+        return f"{own}, {self.variant} {version(PACKAGES.get(self.variant, self.variant))}" if self.variant else own
+
+    def load(self, model: LinearModel, options: SolverOptions | None = None) -> CvxpySession:
+        """Build and compile the problem."""
+        return CvxpySession(model, options or SolverOptions(), self.variant)
+
+
+class CvxpySession(Session):
+    """A compiled CVXPY problem whose costs are a parameter: a new objective takes a tenth of a new problem's time."""
+
+    def __init__(self, model: LinearModel, options: SolverOptions, variant: str) -> None:
+        self._variant = variant
+        super().__init__(model, options)
+
+    def _load(self) -> None:
+        self._crossed = bool((self.model.col_lower > self.model.col_upper).any())
+        self._refusal = self._message = ""
+        if not self._crossed:  # CVXPY has no variable with crossed bounds
+            self._build()
+            chain = self._attempt(lambda: self._problem.get_problem_data(self._variant or None)[1])
+            self._refusal = (
+                f"{self._message} (it has {int(self.model.integer.sum())} integer columns)" if self._message else ""
+            )
+            self._solver = chain.solver.name() if chain else self._variant
+
+    def _build(self) -> None:
+        import cvxpy
+
+        model = self.model
+        self._x = cvxpy.Variable(
+            model.column_count,
+            bounds=[model.col_lower, model.col_upper],
+            integer=(np.flatnonzero(model.integer),) if model.is_mip else False,
+        )
+        self._cost = cvxpy.Parameter(model.column_count, value=model.c)
+        lower, upper = model.row_lower, model.row_upper
+        equal = lower == upper
+        sides = {
+            "equal": (np.flatnonzero(equal), lower, operator.eq),
+            "lower": (np.flatnonzero(~equal & np.isfinite(lower)), lower, operator.ge),
+            "upper": (np.flatnonzero(~equal & np.isfinite(upper)), upper, operator.le),
+        }
+        self._rows = {name: rows for name, (rows, _, _) in sides.items() if len(rows)}
+        self._constraints = {
+            name: compare(model.A[rows] @ self._x, side[rows])
+            for name, (rows, side, compare) in sides.items()
+            if len(rows)
+        }
+        self._problem = cvxpy.Problem(cvxpy.Minimize(self._cost @ self._x), list(self._constraints.values()))
+
+    def _change_objective(self, c: Array, offset: float) -> None:
+        if not self._crossed:
+            self._cost.value = c
+
+    def _attempt(self, action: Callable[[], Any]) -> Any:
+        """The action's value; None after an exception, whose text is kept: CVXPY lets every solver's own through."""
+        self._message = ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "may be inaccurate": the status says so
+            try:
+                return action()
+            except Exception as error:
+                self._message = f"{type(error).__name__}: {error}"
+                return None
+
+    def _solve(self, time_limit_s: float) -> SolveResult:
+        if self._crossed:
+            message = "a lower bound of the model is above its upper bound"
+            return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=message)
+        if self._refusal:
+            return SolveResult(Status.ERROR, raw_status="solver_error", message=self._refusal)
+        start = time.perf_counter()
+        settings = solver_settings(self._solver, self.options, time_limit_s)
+        self._attempt(lambda: self._problem.solve(solver=self._variant or None, warm_start=False, **settings))
+        return self._read(time.perf_counter() - start >= time_limit_s)
+
+    def _read(self, out_of_time: bool) -> SolveResult:
+        raw_status = "solver_error" if self._message else str(self._problem.status)
+        status, message = self._status(raw_status, out_of_time)
+        x = self._solution(status)
+        row_duals = self._row_duals() if status is Status.OPTIMAL and not self.model.is_mip else None
+        objective = math.nan if x is None else self.model.objective(x)
+        return SolveResult(
+            status=status,
+            objective=objective,
+            dual_bound=self._dual_bound(status, objective, row_duals),
+            x=x,
+            row_duals=row_duals,
+            raw_status=raw_status,
+            message=message,
+        )
+
+    def _status(self, raw_status: str, out_of_time: bool) -> tuple[Status, str]:
+        status = STATUSES.get(raw_status, Status.UNKNOWN)
+        if "licen" in self._message.lower():
+            return Status.LICENCE, self._message
+        if status not in PROVEN and out_of_time:
+            return Status.TIME_LIMIT, self._message
+        largest = float(np.max(np.abs(self.model.A.data), initial=0.0))
+        if self._solver == "SCIPY" and status is Status.INFEASIBLE and largest >= LARGEST_COEFFICIENT:
+            return Status.UNKNOWN, f"SciPy says infeasible also of a coefficient that it refuses, here {largest:.3g}"
+        return status, self._message or ("" if status is not Status.UNKNOWN else f"CVXPY said {raw_status!r}")
+
+    def _solution(self, status: Status) -> Array | None:
+        if self._message or self._x.value is None or status in PROVEN - {Status.OPTIMAL}:
+            return None
+        x = read_only(self._x.value)
+        if status is Status.OPTIMAL:
+            return x
+        # Of a stopped LP CVXPY hands over any iterate, of a stopped MILP without incumbent zeros.
+        return x if self.model.violation(x) <= INCUMBENT_TOLERANCE else None
+
+    def _row_duals(self) -> Array | None:
+        """CVXPY's multipliers are those of `left - right`, at least zero for an inequality of either direction."""
+        if any(constraint.dual_value is None for constraint in self._constraints.values()):
+            return None
+        duals = np.zeros(self.model.row_count)
+        for name, sign in (("equal", -1.0), ("lower", 1.0), ("upper", -1.0)):
+            if name in self._rows:
+                duals[self._rows[name]] += sign * self._constraints[name].dual_value
+        return read_only(duals)
+
+    def _dual_bound(self, status: Status, objective: float, row_duals: Array | None) -> float:
+        if status is Status.INFEASIBLE:
+            return math.inf
+        if not self.model.is_mip:
+            return -math.inf if row_duals is None else weak_duality_bound(self.model, row_duals)
+        if status not in (Status.OPTIMAL, Status.TIME_LIMIT, Status.OTHER_LIMIT):
+            return -math.inf
+        stats = None if self._message else self._problem.solver_stats.extra_stats
+        if self._solver in DUAL_BOUNDS and stats is not None:
+            return DUAL_BOUNDS[self._solver](stats) + self.model.offset
+        asked = status is Status.OPTIMAL and "mip_gap" in OPTIONS.get(self._solver, {})
+        return objective - self.options.mip_gap * max(1.0, abs(objective)) if asked else -math.inf
+
+
+def solver_settings(solver: str, options: SolverOptions, time_limit_s: float) -> dict[str, Any]:
+    """The options in the words of a solver behind CVXPY."""
+    ours = {name: getattr(options, name) for name in ("threads", "seed", "mip_gap", *TOLERANCES)}
+    for name in TOLERANCES:
+        ours[name] = max(ours[name], SMALLEST.get(solver, 0.0))
+    if math.isfinite(time_limit_s):
+        ours["time_limit_s"] = time_limit_s
+    table = OPTIONS.get(solver, {})
+    theirs: dict[str, Any] = {word: ours[name] for name, words in table.items() if name in ours for word in words}
+    theirs.update(FIXED.get(solver, {}))
+    return {NESTED[solver]: theirs} if solver in NESTED else theirs
+
+
+def weak_duality_bound(model: LinearModel, row_duals: Array) -> float:
+    r"""The bound that any row duals prove, in plain floating point.
+
+    With `y` the duals (a sign whose side is infinite is set to zero) and `r = c - A^T y`, every feasible `x` has
+    `c @ x >= sum_i min(y_i l_i, y_i u_i over the sides) + sum_j min(r_j l_j, r_j u_j)`. It is -inf where a column
+    without a bound has a reduced cost of that sign, however small (Neumaier and Shcherbina 2004, without its rounding).
+    """
+    lower_side = (row_duals > 0) & np.isfinite(model.row_lower)
+    upper_side = (row_duals < 0) & np.isfinite(model.row_upper)
+    y = np.where(lower_side | upper_side, row_duals, 0.0)
+    reduced = model.c - model.A.T @ y
+    rows = y[lower_side] @ model.row_lower[lower_side] + y[upper_side] @ model.row_upper[upper_side]
+    up, down = reduced > 0, reduced < 0
+    columns = reduced[up] @ model.col_lower[up] + reduced[down] @ model.col_upper[down]
+    return float(rows + columns + model.offset)

@@ -1,0 +1,74 @@
+"""`relubench report`: the tables of a run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.console import console, errors
+
+if TYPE_CHECKING:
+    from bench.report.frame import Run
+    from bench.report.render import Section
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder that `relubench run` wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, rows.csv and the chapter's files.")] = None,
+    format: Annotated[Format, typer.Option(help="How to print; csv prints a line a row of results.")] = Format.TEXT,
+) -> None:
+    """Print the tables of a run: verdicts, bounds, times, solvers, attacks and the chapter's values beside ours.
+
+    Example: relubench report results/quick --out report
+    """
+    from bench.report.chapter import chapter_sections
+    from bench.report.frame import load_run
+    from bench.report.summary import summary_section
+    from bench.report.tables import run_sections
+
+    loaded = load_run(run)
+    for note in loaded.notes:
+        errors.print(f"note: {note}", markup=False)
+    sections = [summary_section(loaded), *run_sections(loaded)]
+    chapter = chapter_sections(loaded)
+    _print(loaded, [*sections, *chapter], format)
+    if out is not None:
+        _write(loaded, sections, chapter, out)
+
+
+def _print(run: Run, sections: list[Section], format: Format) -> None:
+    from bench.report.render import to_markdown, to_terminal
+
+    if format is Format.TEXT:
+        to_terminal(sections, console)
+    elif format is Format.MARKDOWN:
+        typer.echo(to_markdown(sections), nl=False)
+    else:
+        typer.echo(run.rows.to_csv(index=False), nl=False)
+
+
+def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path) -> None:
+    from bench.report.images import image_section
+    from bench.report.render import to_markdown
+    from bench.store import make_folder
+
+    make_folder(out)
+    files = {"report.md": f"# Report on {run.folder.resolve().name}\n\n{to_markdown(sections)}"}
+    if chapter:
+        pictures = image_section(run, out)
+        files["chapter.md"] = f"# The chapter's values beside ours\n\n{to_markdown([*chapter, *pictures])}"
+    files["rows.csv"] = run.rows.to_csv(index=False)
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    errors.print(f"wrote {', '.join(files)} to {out}", markup=False)

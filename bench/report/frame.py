@@ -1,0 +1,243 @@
+"""From a run's folder to data frames: one with a line a row, one with a line a row and target."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.row import Row
+from networks.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+ROWS_FILE, MANIFEST_FILE = "rows.jsonl", "manifest.json"
+# What makes two rows the same question; their bounds bracket the same numbers.
+INSTANCE = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
+OUTCOMES = ["failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
+SOLVED = frozenset({"optimal", "infeasible", "target_reached", "bounded"})
+COLLECTIONS = ("targets", "lower", "upper", "status", "gap", "counters", "versions", "clip")
+INTEGERS = ["image", "images", "label", "threads", "seed", "repeat", "target", "steps", "restarts"]
+SECONDS = ["bounds_s", "build_s", "solve_s", "total_s"]
+DECIDED_TEXT = re.compile(r"^(?P<reason>[^:]+): target \d+ has lower bound ")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What a run's folder holds.
+
+    Attributes
+    ----------
+    folder : Path
+    rows : DataFrame
+        See `tidy`.
+    targets : DataFrame
+        See `by_target`.
+    manifest : dict
+        Empty where there is none.
+    notes : tuple of str
+        What was passed over while reading.
+    """
+
+    folder: Path
+    rows: pd.DataFrame
+    targets: pd.DataFrame
+    manifest: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run's folder.
+
+    Raises
+    ------
+    InputError
+        No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
+    """
+    if not folder.is_dir():
+        raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
+    rows, notes = read_rows(folder / ROWS_FILE)
+    if not rows:
+        raise InputError(f"{folder / ROWS_FILE}: no complete row; nothing to report")
+    kept = latest(rows)
+    if len(kept) < len(rows):
+        notes.append(f"{len(rows) - len(kept)} rows were measured again later: the last of each cell counts")
+    targets = by_target(kept)
+    frame = tidy(kept).assign(bound_gap=bound_gaps(targets))
+    return Run(folder, frame, targets, read_manifest(folder / MANIFEST_FILE), tuple(notes))
+
+
+def read_rows(path: Path) -> tuple[list[Row], list[str]]:
+    """All rows of a file, and notes. A last line that was torn off while it was written is passed over with a note.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a line is no row.
+    """
+    lines = _read(path).splitlines(keepends=True)
+    rows, notes = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(parse_row(line))
+        except ValueError as error:
+            if number == len(lines) and not line.endswith(b"\n"):
+                notes.append(f"{path.name}, line {number}: torn off while it was written; passed over")
+                continue
+            raise InputError(f"{path}, line {number}: {error}") from error
+    return rows, notes
+
+
+def parse_row(line: bytes) -> Row:
+    """One line as a row with checked types.
+
+    Raises
+    ------
+    ValueError
+        Not JSON, not a row, or lists of unequal length.
+    """
+    from pydantic import ValidationError
+
+    try:
+        values = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"expected a JSON object, found {type(values).__name__}")
+    if isinstance(values.get("counters"), dict):  # null stands for what was not finite
+        values["counters"] = {name: value for name, value in values["counters"].items() if value is not None}
+    try:
+        row = _adapter().validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
+    if not len(row.targets) == len(row.lower) == len(row.upper):
+        lengths = f"{len(row.targets)}, {len(row.lower)} and {len(row.upper)}"
+        raise ValueError(f"targets, lower and upper have {lengths} entries; expected as many of each")
+    return row
+
+
+@cache
+def _adapter() -> TypeAdapter[Row]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Row)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest, empty where there is none.
+
+    Raises
+    ------
+    InputError
+        It is not a JSON object.
+    """
+    if not path.exists():
+        return {}
+    try:
+        manifest = json.loads(_read(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(manifest).__name__}")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """The last row of each cell, seed and repeat: a cell that failed and was measured again counts once."""
+    return list({(row.cell, row.seed, row.repeat): row for row in rows}.values())
+
+
+def tidy(rows: Iterable[Row]) -> pd.DataFrame:
+    """One line a row, scalars only.
+
+    Beside the fields of `bench.row.Row`: `clip` as text, `target_count`, `lower_min` and `upper_min` over the targets,
+    `status` (how the row ended), `outcome` (one of OUTCOMES; None for an attack), `reason` (why a row is unknown or
+    failed), and every counter as `counter.NAME`.
+    """
+    frame = pd.DataFrame([_scalars(row) for row in rows])
+    integers = [name for name in INTEGERS if name in frame]
+    return frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(SECONDS, "float64"))
+
+
+def _scalars(row: Row) -> dict[str, Any]:
+    kept = {item.name: getattr(row, item.name) for item in fields(Row) if item.name not in COLLECTIONS}
+    status = row_status(row)
+    return kept | {
+        "clip": clip_text(row.clip),
+        "target_count": len(row.targets),
+        "lower_min": _minimum(row.lower),
+        "upper_min": _minimum(row.upper),
+        "status": status,
+        "outcome": None if row.kind != "verify" else "failed" if row.error else row.verdict or "unknown",
+        "reason": _reason(row, status),
+        **{f"counter.{name}": value for name, value in row.counters.items()},
+    }
+
+
+def clip_text(clip: tuple[float, float] | None) -> str:
+    """`none`, or `[0, 1]`."""
+    return "none" if clip is None else f"[{clip[0]:g}, {clip[1]:g}]"
+
+
+def row_status(row: Row) -> str:
+    """The status of a row: `error`, else that of the first target that was not solved, else that of the first."""
+    if row.error:
+        return "error"
+    unsolved = [status for status in row.status if status not in SOLVED]
+    return (unsolved or row.status or ["unknown"])[0]
+
+
+def _reason(row: Row, status: str) -> str | None:
+    if row.error:
+        return f"error: {row.error.split(':')[0]}"
+    if row.verdict != "unknown":
+        return None
+    decided = DECIDED_TEXT.match(row.evidence or "")
+    if decided:
+        return decided["reason"]
+    return "not decided" if status in SOLVED else status.replace("_", " ")
+
+
+def _minimum(values: list[float | None]) -> float:
+    """NaN where one of the values is missing."""
+    return math.nan if None in values or not values else min(value for value in values if value is not None)
+
+
+def by_target(rows: Iterable[Row]) -> pd.DataFrame:
+    """One line a row and target: `row` (the line in `tidy`), the columns of INSTANCE, `target`, bounds and `solved`."""
+    lines = []
+    for index, row in enumerate(rows):
+        instance = {name: getattr(row, name) for name in INSTANCE} | {"clip": clip_text(row.clip)}
+        statuses = row.status if len(row.status) == len(row.targets) else [row_status(row)] * len(row.targets)
+        for target, lower, upper, status in zip(row.targets, row.lower, row.upper, statuses, strict=True):
+            solved = status in SOLVED
+            lines.append({"row": index, **instance, "target": target, "lower": lower, "upper": upper, "solved": solved})
+    frame = pd.DataFrame(lines, columns=["row", *INSTANCE, "target", "lower", "upper", "solved"])
+    return frame.astype({"image": "Int64", "lower": "float64", "upper": "float64"})
+
+
+def bound_gaps(targets: pd.DataFrame) -> pd.Series[float]:
+    """For each row the mean over its targets of (best upper bound of any row on that margin) - lower.
+
+    Rows with a target that has no finite bound are left out.
+    """
+    best = targets.groupby([*INSTANCE, "target"], dropna=False)["upper"].transform("min")
+    gaps = best - targets["lower"]
+    missing = gaps.isna().groupby(targets["row"]).any()
+    return gaps.groupby(targets["row"]).mean().mask(missing)

@@ -1,0 +1,139 @@
+"""Adversarial images as PNG grids: the predicted class above each, right or wrong by sign and by colour."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.report.frame import Run
+from bench.report.render import Section
+from networks.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GRID_ROWS, GRID_COLUMNS = 3, 6
+# Okabe and Ito's bluish green and vermilion, which colour-blind readers can tell apart; the sign says it once more.
+RIGHT_COLOUR, WRONG_COLOUR = "#009E73", "#D55E00"
+RIGHT_SIGN, WRONG_SIGN = "\N{CHECK MARK}", "\N{BALLOT X}"
+INCH, DPI = 1.1, 110  # of one image; of the file
+FOLDER = "images"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure of the chapter: which row it shows. `epsilon` is preferred, the nearest one is taken."""
+
+    title: str
+    network: str
+    method: str
+    epsilon: float
+    targeted: bool = False
+
+
+PICTURES = (
+    Picture("FGSM", "mnist_dnn_2", "fgsm", 0.1),
+    Picture("FGSM", "mnist_cnn", "fgsm", 0.1),
+    Picture("PGD, l-infinity", "mnist_cnn", "pgd_linf", 0.1),
+    Picture("PGD, l-infinity, targeted", "mnist_cnn", "pgd_linf", 0.2, targeted=True),
+    Picture("PGD, l-infinity, target against all others", "mnist_cnn", "pgd_linf_versus_all", 0.2, targeted=True),
+    Picture("PGD, l2", "mnist_cnn", "pgd_l2", 2),
+    Picture("MILP", "mnist_small", "milp", 0.1),
+    Picture("LP", "mnist_small", "lp", 0.1),
+)
+
+
+def image_section(run: Run, out: Path) -> list[Section]:
+    """Write the PNG files below `out` and link to them; empty where the run has no such arrays.
+
+    Raises
+    ------
+    InputError
+        An array file that a row names is missing or does not hold what it should.
+    """
+    lines = [
+        "Above each image the predicted class: "
+        f"{RIGHT_SIGN} where it is right; {WRONG_SIGN} where it is wrong, with the label in brackets."
+    ]
+    for picture in PICTURES:
+        row = _choose(run.rows, picture)
+        shown = _load(run.folder, row) if row is not None else None
+        if row is not None and shown is not None:
+            name = f"{FOLDER}/{picture.method}{'_targeted' if picture.targeted else ''}_{picture.network}.png"
+            (out / FOLDER).mkdir(exist_ok=True)
+            title = _title(picture, row)
+            draw(title, *shown).savefig(out / name, dpi=DPI)
+            lines.append(f"![{title}]({name})")
+    return [Section("Perturbed images", lines=tuple(lines))] if len(lines) > 1 else []
+
+
+def _choose(rows: pd.DataFrame, picture: Picture) -> pd.Series[Any] | None:
+    """The row with arrays whose epsilon is nearest to the preferred one; of those the one with fewest restarts."""
+    asked = rows[(rows["network"] == picture.network) & (rows["method"] == picture.method) & (rows["epsilon"] > 0)]
+    asked = asked[asked["arrays"].notna() & (asked["target"].notna() == picture.targeted)]
+    asked = asked[(asked["kind"] == "attack") | (asked["image"] == 0).fillna(False)]
+    distance = (asked["epsilon"] - picture.epsilon).abs()
+    ordered = asked.assign(distance=distance).sort_values(["distance", "restarts"], kind="stable")
+    return None if ordered.empty else ordered.iloc[0]
+
+
+def _title(picture: Picture, row: pd.Series[Any]) -> str:
+    target = f", target {row['target']}" if picture.targeted else ""
+    return f"{picture.title}, {picture.network}, epsilon {row['epsilon']:g}{target}"
+
+
+Shown = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+def _load(folder: Path, row: pd.Series[Any]) -> Shown | None:
+    """Images (m, 1, 28, 28), predictions (m,) and labels (m,) of a row; None where it kept no images."""
+    path = folder / str(row["arrays"])
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if row["kind"] == "verify":
+                return file["worst_input"][None], file["prediction"].reshape(1), np.array([row["label"]])
+            images = file["adversarial"][: GRID_ROWS * GRID_COLUMNS]
+            shown = images, file["predictions"][: len(images)], file["labels"][: len(images)]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not the arrays of a row: {error}") from error
+    return shown if len(images) else None
+
+
+def draw(title: str, images: NDArray[Any], predictions: Sequence[int], labels: Sequence[int]) -> Figure:
+    """A grid of at most 3 x 6 images, or one image alone.
+
+    Parameters
+    ----------
+    images : ndarray, shape (m, 1, height, width)
+        Black at 0, white at 1; values beyond are clamped.
+    predictions, labels : sequence of int, length m
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, columns = (GRID_ROWS, GRID_COLUMNS) if len(images) > 1 else (1, 1)
+    width = max(columns * INCH, 0.095 * len(title))  # the title's letters need their space
+    figure = Figure(figsize=(width, rows * (INCH + 0.3) + 0.45), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for index, axis in enumerate(axes):
+        axis.set_axis_off()
+        if index < len(images):
+            _draw_one(axis, images[index, 0], int(predictions[index]), int(labels[index]))
+    return figure
+
+
+def _draw_one(axis: Axes, image: NDArray[Any], prediction: int, label: int) -> None:
+    right = prediction == label
+    axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    text = f"{RIGHT_SIGN} {prediction}" if right else f"{WRONG_SIGN} {prediction} ({label})"
+    axis.set_title(text, color=RIGHT_COLOUR if right else WRONG_COLOUR, fontsize=11, fontweight="bold", pad=2)

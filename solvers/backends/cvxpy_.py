@@ -78,6 +78,8 @@ DUAL_BOUNDS: dict[str, Callable[[Any], float]] = {
     "SCIPY": lambda stats: float(stats["mip_dual_bound"]),
 }
 PACKAGES = {"HIGHS": "highspy", "GUROBI": "gurobipy", "SCIP": "pyscipopt"}  # where the name differs
+# CVXPY swallows Gurobi's exceptions.
+HINTS = {"GUROBI": " (CVXPY keeps Gurobi's reason to itself, e.g. a licence too small; the back-end gurobi tells it)"}
 LARGEST_COEFFICIENT = 1e15  # SciPy's HiGHS refuses more, and SciPy says "infeasible" then
 INCUMBENT_TOLERANCE = 1e-6  # a point of a stopped search that violates more is no solution
 
@@ -217,14 +219,14 @@ class CvxpySession(Session):
 
     def _status(self, raw_status: str, out_of_time: bool) -> tuple[Status, str]:
         status = STATUSES.get(raw_status, Status.UNKNOWN)
-        if "licen" in self._message.lower():
-            return Status.LICENCE, self._message
         if status not in PROVEN and out_of_time:
             return Status.TIME_LIMIT, self._message
+        if status is Status.ERROR:
+            return status, self._message + HINTS.get(self._solver, "")
         largest = float(np.max(np.abs(self.model.A.data), initial=0.0))
         if self._solver == "SCIPY" and status is Status.INFEASIBLE and largest >= LARGEST_COEFFICIENT:
             return Status.UNKNOWN, f"SciPy says infeasible also of a coefficient that it refuses, here {largest:.3g}"
-        return status, self._message or ("" if status is not Status.UNKNOWN else f"CVXPY said {raw_status!r}")
+        return status, f"CVXPY said {raw_status!r}" if status is Status.UNKNOWN else ""
 
     def _solution(self, status: Status) -> Array | None:
         if self._message or self._x.value is None or status in PROVEN - {Status.OPTIMAL}:

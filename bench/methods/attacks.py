@@ -282,7 +282,7 @@ def _whole_numbers(values: NDArray[Any], count: int, classes: int, what: str) ->
         raise InputError(
             f"{what}s are of shape {values.shape} and type {values.dtype}; expected ({count},) and whole numbers"
         )
-    check_classes(values, classes, what)
+    check_classes(values.tolist(), classes, what)
     return values.astype(np.int64)
 
 

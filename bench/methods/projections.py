@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 Box = tuple[Tensor, Tensor]
-TINY = 1e-30  # stands in for a norm or radius of zero, which a direction of zeros is divided by
+TINY = 1e-30  # stands in for a norm of zero, which zeros are divided by
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def project_linf_(delta: Tensor, radius: float) -> Tensor:
 def project_l2_(delta: Tensor, radius: float) -> Tensor:
     """Scale what lies outside down to the norm `radius`, in place."""
     norms = delta.flatten(1).norm(dim=1)
-    return delta.mul_(_column(radius / norms.clamp_min(max(radius, TINY)), delta))
+    return delta.mul_(_column((radius / norms.clamp_min(TINY)).clamp_max(1.0), delta))
 
 
 def project_l1_(delta: Tensor, radius: float) -> Tensor:

@@ -29,7 +29,7 @@ FORWARD_BATCH = 500  # images a convolution takes at a time: keeps its unfolded 
 
 def read_only(values: ArrayLike) -> Array:
     """A contiguous float64 copy of `values` that cannot be written to."""
-    array = np.array(values, dtype=np.float64, order="C")
+    array = np.asarray(values, dtype=np.float64).copy(order="C")  # np.array with a torch tensor would warn
     array.flags.writeable = False
     return array
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -9,6 +10,7 @@ from networks.layers import Array
 
 # A solver's bound counts as positive only beyond this: ten times the feasibility tolerance that is asked of it.
 SOLVER_SAFETY = 1e-6
+DONE = ("optimal", "bounded")  # a target that ended so lacks nothing but a better bound
 
 
 class Verdict(StrEnum):
@@ -27,7 +29,7 @@ def decide(
     *,
     safety: float,
     source: str,
-    message: str = "",
+    messages: Sequence[str] = (),
 ) -> tuple[Verdict, str]:
     """The verdict and its evidence in words.
 
@@ -44,17 +46,21 @@ def decide(
         The lower bounds must exceed this: zero for rigorous bounds, `SOLVER_SAFETY` for a solver's.
     source : str
         What gave the lower bounds, e.g. `interval bounds`.
-    message : str
-        What the solver said of its failure, if anything.
+    messages : sequence of str, length k or 0
+        What the solver said of its failure for each target, empty where it said nothing.
+
+    Notes
+    -----
+    A margin of exactly zero decides nothing: ties are neither wins nor losses of the label.
     """
     if witness_margin is not None and witness_margin < 0:
         return Verdict.FALSIFIED, f"witness with margin {witness_margin:.6g}"
     open_targets = [i for i in range(len(targets)) if not lower[i] > safety]
     if not open_targets:
         return Verdict.VERIFIED, source
-    if message:
-        return Verdict.UNKNOWN, message
     worst = min(open_targets, key=lambda i: (lower[i], i))
-    ended = statuses[worst]
-    reason = "not decided" if ended in ("optimal", "bounded") else ended.replace("_", " ")
-    return Verdict.UNKNOWN, f"{reason}: target {targets[worst]} has lower bound {lower[worst]:.6g}"
+    if messages and messages[worst]:
+        return Verdict.UNKNOWN, messages[worst]
+    reason = "not decided" if statuses[worst] in DONE else statuses[worst].replace("_", " ")
+    bound = f"lower bound {lower[worst]:.6g}" if lower[worst] > -math.inf else "no lower bound"
+    return Verdict.UNKNOWN, f"{reason}: target {targets[worst]} has {bound}"

@@ -15,6 +15,7 @@ from bench.methods.relaxation import Settings, encode_instance, solve
 from bench.outcome import Outcome
 from bench.replay import into_box, replay, replay_single
 from bench.verdict import SOLVER_SAFETY, decide
+from networks.bounds.interval import interval_bounds, interval_margins
 from networks.errors import InputError
 from networks.instance import Clip, Instance, ball
 from networks.layers import LayerList
@@ -63,7 +64,7 @@ def verify(
     targets : iterable of int, optional
         The classes to compare with; all but the label unless given.
     time_limit_s : float, optional
-        Wall-clock seconds for all targets' solves together.
+        Wall-clock seconds for the encoding and all targets' solves together.
     threads, seed : int
         Of the solver.
     formulation : {"compact", "textbook"}
@@ -104,8 +105,6 @@ def lowered_network(network: LayerList) -> LoweredNetwork:
 
 def instance_bounds(network: LayerList, instance: Instance) -> list[BoundsPair]:
     """The interval bounds of every layer for one instance, without a batch dimension."""
-    from networks.bounds.interval import interval_bounds
-
     batched = interval_bounds(network, instance.lower[None], instance.upper[None])
     return [(lower_bound[0], upper_bound[0]) for lower_bound, upper_bound in batched]
 
@@ -117,8 +116,6 @@ def instance_encoding(network: LayerList, instance: Instance, *, relaxation: boo
 
 
 def _verify_interval(network: LayerList, instance: Instance) -> Outcome:
-    from networks.bounds.interval import interval_margins
-
     counters = _logit_range(network, instance)  # before the clock starts: they are no part of the method
     start = time.perf_counter()
     lower_bounds, _ = interval_margins(network, instance.lower[None], instance.upper[None], instance.margins)
@@ -171,7 +168,7 @@ def _outcome(
         answer.status,
         safety=SOLVER_SAFETY if settings else 0.0,
         source=SOURCES[method].format(solver=solver),
-        message=answer.message,
+        messages=answer.messages,
     )
     witness = points[worst] if witness_margin < 0 else None
     return Outcome(

@@ -30,7 +30,8 @@ from networks.layers import Array
 from networks.lowering import Affine, BoundsPair, LoweredNetwork
 from solvers.linear_model import LinearModel
 
-Indices = NDArray[np.intp]
+Indices = NDArray[np.int32]  # half of scipy's default, and what the solvers take
+NONE = -1  # in the place of a column or row: the neuron has none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,23 +94,18 @@ def encode(
         raise InputError(f"formulation is {formulation!r}; expected one of {', '.join(FORMULATIONS)}")
     add_layer = FORMULATIONS[formulation]
     build = _Build()
-    previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
-    kept = np.ones(len(previous), bool)  # the neurons of the layer before that have a column
-    inputs = len(previous)
+    inputs = previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
     for affine, (lower, upper) in zip(network.hidden, pre_activations, strict=True):
-        previous, kept = add_layer(build, affine, previous, kept, lower, upper)
-    rows = margins @ network.last.A
+        previous = add_layer(build, affine, previous, lower, upper)
     objectives = np.zeros((len(margins), build.column_count))
-    objectives[:, previous] = rows[:, kept]
+    objectives[:, previous[previous != NONE]] = (margins @ network.last.A)[:, previous != NONE]
     offsets = margins @ network.last.b
     model = build.model(objectives[0], float(offsets[0]), relaxation=relaxation)
-    return Encoding(model, objectives, offsets, inputs, *_count_neurons(pre_activations))
+    return Encoding(model, objectives, offsets, len(inputs), *_count_neurons(pre_activations))
 
 
-def _compact(
-    build: _Build, affine: Affine, previous: Indices, kept: NDArray[np.bool_], lower: Array, upper: Array
-) -> tuple[Indices, NDArray[np.bool_]]:
-    """Add a layer; returns the columns of the neurons that have one, and which neurons those are."""
+def _compact(build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array) -> Indices:
+    """Add a layer on top of the columns `previous`; returns every neuron's column, `NONE` for the inactive ones."""
     live = upper > 0
     unstable = live & (lower < 0)
     l, u = lower[unstable], upper[unstable]
@@ -119,7 +115,7 @@ def _compact(
     z_unstable = z[unstable[live]]
     # z - p - W z' = b
     equality = build.rows(affine.b[live], affine.b[live])
-    build.weights(equality, -1.0, affine.A, live, previous, kept)
+    build.minus_weights(_spread(equality, live), affine.A, previous)
     build.entries(equality, z, 1.0)
     build.entries(equality[unstable[live]], p, -1.0)
     # z - u v <= 0
@@ -130,20 +126,24 @@ def _compact(
     lower_row = build.rows(np.full_like(l, -np.inf), -l)
     build.entries(lower_row, p, 1.0)
     build.entries(lower_row, v, -l)
-    return z, live
+    return _spread(z, live)
 
 
-def _textbook(
-    build: _Build, affine: Affine, previous: Indices, kept: NDArray[np.bool_], lower: Array, upper: Array
-) -> tuple[Indices, NDArray[np.bool_]]:
-    """Add a layer with a column, a binary and four rows for every neuron."""
+def _spread(indices: Indices, where: NDArray[np.bool_]) -> Indices:
+    """One entry a neuron: the next of `indices` where `where` is true, else `NONE`."""
+    spread = np.full(len(where), NONE, np.int32)
+    spread[where] = indices
+    return spread
+
+
+def _textbook(build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array) -> Indices:
+    """Add a layer with a column, a binary and four rows for every neuron; returns the columns."""
     infinite = np.full_like(lower, np.inf)
-    everyone = np.ones(len(lower), bool)
     z = build.columns(-infinite, infinite)
     v = build.columns(np.zeros_like(lower), np.ones_like(lower), integer=True)
     # z - W z' >= b
     above = build.rows(affine.b, infinite)
-    build.weights(above, -1.0, affine.A, everyone, previous, kept)
+    build.minus_weights(above, affine.A, previous)
     build.entries(above, z, 1.0)
     # z >= 0
     positive = build.rows(np.zeros_like(lower), infinite)
@@ -154,10 +154,10 @@ def _textbook(
     build.entries(upper_row, v, -upper)
     # z - W z' - l v <= b - l
     lower_row = build.rows(-infinite, affine.b - lower)
-    build.weights(lower_row, -1.0, affine.A, everyone, previous, kept)
+    build.minus_weights(lower_row, affine.A, previous)
     build.entries(lower_row, z, 1.0)
     build.entries(lower_row, v, -lower)
-    return z, everyone
+    return z
 
 
 FORMULATIONS = {"compact": _compact, "textbook": _textbook}
@@ -174,37 +174,33 @@ class _Build:
     integer: list[NDArray[np.bool_]] = field(default_factory=list)
     triplets: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        nothing = self.rows(np.empty(0), np.empty(0))  # so that there is something to join without a hidden layer
+        self.entries(nothing, nothing, 0.0)
+
     def columns(self, lower: Array, upper: Array, *, integer: bool = False) -> Indices:
         self.column_bounds.append((lower, upper))
         self.integer.append(np.full(len(lower), integer))
         self.column_count += len(lower)
-        return np.arange(self.column_count - len(lower), self.column_count)
+        return np.arange(self.column_count - len(lower), self.column_count, dtype=np.int32)
 
     def rows(self, lower: Array, upper: Array) -> Indices:
         self.row_bounds.append((lower, upper))
         self.row_count += len(lower)
-        return np.arange(self.row_count - len(lower), self.row_count)
+        return np.arange(self.row_count - len(lower), self.row_count, dtype=np.int32)
 
     def entries(self, rows: Indices, columns: Indices, values: Array | float) -> None:
-        self.triplets.append((rows, columns, np.broadcast_to(np.asarray(values, dtype=np.float64), rows.shape)))
+        self.triplets.append((rows, columns, np.full(len(rows), values)))
 
-    def weights(
-        self,
-        rows: Indices,
-        factor: float,
-        A: sparse.csr_array,
-        neurons: NDArray[np.bool_],
-        previous: Indices,
-        kept: NDArray[np.bool_],
-    ) -> None:
-        """`factor * A` restricted to some of its neurons and to the inputs that have a column."""
-        part = A if neurons.all() else A[neurons]
-        part = part if kept.all() else part[:, kept]
-        self.entries(np.repeat(rows, np.diff(part.indptr)), previous[part.indices], factor * part.data)
+    def minus_weights(self, rows: Indices, A: sparse.csr_array, previous: Indices) -> None:
+        """`-A`, with a neuron's weights in its row of `rows` and its inputs' columns in `previous`."""
+        entry_rows, entry_columns = np.repeat(rows, np.diff(A.indptr)), previous[A.indices]
+        kept = (entry_rows != NONE) & (entry_columns != NONE)
+        self.triplets.append((entry_rows[kept], entry_columns[kept], -A.data[kept]))
 
     def model(self, c: Array, offset: float, *, relaxation: bool) -> LinearModel:
         rows, columns, values = (np.concatenate(parts) for parts in zip(*self.triplets, strict=True))
-        A = sparse.csr_array((values, (rows, columns)), shape=(self.row_count, self.column_count))
+        A = sparse.coo_array((values, (rows, columns)), shape=(self.row_count, self.column_count))
         integer = np.concatenate(self.integer) & (not relaxation)
         return LinearModel(c, A, *_joined(self.row_bounds), *_joined(self.column_bounds), integer, offset)
 

@@ -21,8 +21,8 @@ class Answer:
     gap : ndarray, shape (k,)
     build_s, solve_s : float
     counters : dict
-    message : str
-        What the solver said of a failure; empty where all is well.
+    messages : tuple of str, length k
+        What the solver said of a failure, empty where all is well; no entry at all without a solver.
     """
 
     lower: Array
@@ -32,4 +32,4 @@ class Answer:
     build_s: float = 0.0
     solve_s: float = 0.0
     counters: dict[str, float] = field(default_factory=dict)
-    message: str = ""
+    messages: tuple[str, ...] = ()

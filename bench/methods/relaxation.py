@@ -32,7 +32,7 @@ class Settings:
 def solve(lowered: LoweredNetwork, instance: Instance, bounds: list[BoundsPair], settings: Settings) -> Answer:
     """Lower bounds on all margins of `instance`, and the inputs that the solver found on its way.
 
-    The time limit is for all targets together: each gets an equal share of what is left.
+    The time limit is for the encoding and all targets together: each target gets an equal share of what is left.
     """
     backend = get(settings.solver)
     deadline = _deadline(settings.options)
@@ -59,7 +59,7 @@ def _solve_target(session: Session, encoding: Encoding, index: int, deadline: fl
         session.set_objective(encoding.objectives[index], float(encoding.offsets[index]))
     share = (deadline - time.perf_counter()) / (len(encoding.offsets) - index)
     if share <= 0:
-        return SolveResult(Status.TIME_LIMIT, message="no time was left for this target")
+        return SolveResult(Status.TIME_LIMIT)
     return session.solve(share if np.isfinite(share) else None)
 
 
@@ -83,7 +83,6 @@ def _answer(encoding: Encoding, results: list[SolveResult], build_s: float) -> A
         if values:
             counters[name] = sum(values)
     solutions = [encoding.input_of(result.x) for result in results if result.x is not None]
-    messages = [result.message for result in results if result.message]
     return Answer(
         # INFEASIBLE says that no input exists at all, which a non-empty box contradicts: it is no bound here.
         lower=np.array([result.dual_bound if np.isfinite(result.dual_bound) else -np.inf for result in results]),
@@ -93,7 +92,7 @@ def _answer(encoding: Encoding, results: list[SolveResult], build_s: float) -> A
         build_s=build_s,
         solve_s=sum(result.solve_s for result in results),
         counters=counters,
-        message=messages[0] if messages else "",
+        messages=tuple(result.message for result in results),
     )
 
 

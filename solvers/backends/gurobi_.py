@@ -76,11 +76,11 @@ class GurobiSession(Session):
             self._refusal = _error_result(error)
             return
         self._model = _hand_over(self.model, self._env)
-        self._columns: Any = gurobipy.MVar.fromlist(self._model.getVars()[: self.model.column_count])
 
     def _change_objective(self, c: Array, offset: float) -> None:
         if self._model is not None:
-            self._columns.Obj = c
+            # For all columns at once: the list of gurobipy's variables takes as long to make as the model itself.
+            self._model.setAttr("Obj", np.append(c, np.zeros(self._model.NumVars - c.size)))
             self._model.ObjCon = offset
             self._model.update()
 
@@ -125,7 +125,7 @@ class GurobiSession(Session):
         found = self._model.SolCount > 0 if self.model.is_mip else status is Status.OPTIMAL
         if not found or status in (Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED):
             return None
-        return read_only(self._columns.X)
+        return read_only(self._model.getAttr("X")[: self.model.column_count])
 
     def _dual_bound(self, status: Status) -> float:
         if status is Status.INFEASIBLE:

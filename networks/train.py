@@ -63,7 +63,7 @@ def train(
     Raises
     ------
     InputError
-        Fewer than one epoch.
+        Fewer than one epoch, or a name that the zoo lacks; raised when the first record is asked for.
     """
     import torch
 

@@ -186,28 +186,31 @@ def _run_interruptibly(highs: Any) -> None:
     shares one lock between all models of a process, and calls into Python at every simplex iteration; here the
     callbacks are switched on only once there is something to interrupt.
     """
-    runner = threading.Thread(target=_run, args=(highs,), daemon=True)
-    runner.start()
+    finished = threading.Event()  # not Thread.join: once interrupted, it takes a running thread for a finished one
+    threading.Thread(target=_run, args=(highs, finished), daemon=True).start()
     try:
-        _wait(runner)
+        _wait(finished)
     except KeyboardInterrupt:
         callbacks = (highs.cbSimplexInterrupt, highs.cbMipInterrupt, highs.cbIpmInterrupt)
         for callback in callbacks:
             callback.subscribe(_stop)
-        _wait(runner)
+        _wait(finished)
         for callback in callbacks:
             callback.unsubscribe(_stop)
         raise
 
 
-def _run(highs: Any) -> None:
-    highs.run()
-    highs.resetGlobalScheduler(False)  # this thread's workers; left to its end, Windows may deadlock
+def _run(highs: Any, finished: threading.Event) -> None:
+    try:
+        highs.run()
+        highs.resetGlobalScheduler(False)  # this thread's workers; left to its end, Windows may deadlock
+    finally:
+        finished.set()
 
 
-def _wait(thread: threading.Thread) -> None:
-    while thread.is_alive():
-        thread.join(POLL_S)
+def _wait(finished: threading.Event) -> None:
+    while not finished.wait(POLL_S):
+        pass
 
 
 def _stop(event: Any) -> None:

@@ -37,6 +37,7 @@ MODEL_FILE, STATUS_FILE, SOLUTION_FILE, LOG_FILE = "model.mps", "status.txt", "s
 GRACE_S = 2.0  # what CBC may take beyond its time limit, or a tenth of the limit, before it is killed
 INCREMENT = 1e-9  # CBC's 1e-5 cuts off better solutions
 SMALLEST_TOLERANCE = 1e-12  # CBC ignores a tolerance of 0
+SMALLEST_COEFFICIENT = 1e-14  # CBC's reader drops coefficients up to this size
 NO_BOUND = 1e49  # CBC writes 1e50 for no bound
 # Run with `python -c`, the parent's process number and a command; 1 is PR_SET_PDEATHSIG, 9 SIGKILL.
 DIE_WITH_PARENT = """
@@ -270,6 +271,8 @@ def _status(model: LinearModel, time_limit_s: float, run: Run, words: str) -> tu
     status = RESULTS.get(result, STATUSES.get(words.removesuffix(WITHOUT_SOLUTION), Status.UNKNOWN))
     if status is Status.INFEASIBLE and run.elapsed_s >= time_limit_s:
         return Status.TIME_LIMIT, f"CBC said {words!r}, which it also says when its time runs out in preprocessing"
+    if status is Status.INFEASIBLE and (np.abs(model.A.data) <= SMALLEST_COEFFICIENT).any():
+        return Status.UNKNOWN, f"CBC said {words!r}, but of the model without its coefficients up to 1e-14"
     if status is Status.UNBOUNDED and model.is_mip:
         return Status.INFEASIBLE_OR_UNBOUNDED, "the relaxation is unbounded; CBC did not look for an integer solution"
     return status, "" if status is not Status.UNKNOWN else f"CBC said {words!r}"

@@ -1,14 +1,16 @@
 """The solvers that CVXPY reaches, as `cvxpy:SOLVER`; `cvxpy` alone takes CVXPY's own choice.
 
 CVXPY's words are weaker than its solvers': a time limit without an incumbent comes back as `infeasible_inaccurate`
-(Gurobi, COPT), `optimal_inaccurate` (SCIP, SciPy) or an exception (SciPy). So what ends at or after the time limit
-without a proof is TIME_LIMIT here, and every other `*_inaccurate` is UNKNOWN.
+(Gurobi, COPT) or `optimal_inaccurate` (SCIP). So what ends at or after the time limit without a proof is TIME_LIMIT
+here, and every other `*_inaccurate` is UNKNOWN. Of SciPy, whose own words are weak too ("infeasible" is also a refused
+model), the status of the HiGHS within is read.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -68,7 +70,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 NESTED = {"SCIPY": "scipy_options", "SCIP": "scip_params"}  # options that go into a dictionary of this name
 FIXED = {"SCS": {"max_iters": 10**6}, "OSQP": {"max_iter": 10**6}}  # theirs are too few for our tolerances
-SMALLEST = {"GUROBI": 1e-9, "HIGHS": 1e-10}  # tolerances below are refused
+# Tolerances below are refused, or (the last three) seldom reached.
+SMALLEST = {"GUROBI": 1e-9, "HIGHS": 1e-10, "SCIP": 1e-9, "CLARABEL": 1e-9, "SCS": 1e-9, "OSQP": 1e-9}
 TOLERANCES = ("feasibility_tolerance", "integrality_tolerance")
 
 # Where the bound of a MILP is in CVXPY's `extra_stats`.
@@ -80,7 +83,16 @@ DUAL_BOUNDS: dict[str, Callable[[Any], float]] = {
 PACKAGES = {"HIGHS": "highspy", "GUROBI": "gurobipy", "SCIP": "pyscipopt"}  # where the name differs
 # CVXPY swallows Gurobi's exceptions.
 HINTS = {"GUROBI": " (CVXPY keeps Gurobi's reason to itself, e.g. a licence too small; the back-end gurobi tells it)"}
-LARGEST_COEFFICIENT = 1e15  # SciPy's HiGHS refuses more, and SciPy says "infeasible" then
+# By the number that SciPy's message gives as "HiGHS Status".
+SCIPY_STATUSES = {
+    2: Status.ERROR,  # a model that HiGHS refuses
+    7: Status.OPTIMAL,
+    8: Status.INFEASIBLE,
+    9: Status.INFEASIBLE_OR_UNBOUNDED,
+    10: Status.UNBOUNDED,
+    13: Status.TIME_LIMIT,
+    14: Status.OTHER_LIMIT,
+}
 INCUMBENT_TOLERANCE = 1e-6  # a point of a stopped search that violates more is no solution
 
 
@@ -142,6 +154,7 @@ class CvxpySession(Session):
     def _load(self) -> None:
         self._crossed = bool((self.model.col_lower > self.model.col_upper).any())
         self._refusal = self._message = ""
+        self._raw: Any = None  # the solver's own answer
         if not self._crossed:  # CVXPY has no variable with crossed bounds
             self._build()
             chain = self._attempt(lambda: self._problem.get_problem_data(self._variant or None)[1])
@@ -198,12 +211,23 @@ class CvxpySession(Session):
             return SolveResult(Status.ERROR, raw_status="solver_error", message=self._refusal)
         start = time.perf_counter()
         settings = solver_settings(self._solver, self.options, time_limit_s)
-        self._attempt(lambda: self._problem.solve(solver=self._variant or None, warm_start=False, **settings))
+        self._raw = None
+        self._attempt(lambda: self._run(settings))
         return self._read(time.perf_counter() - start >= time_limit_s)
 
+    def _run(self, settings: dict[str, Any]) -> None:
+        """What `Problem.solve` does, with the solver's own answer kept."""
+        data, chain, inverse = self._problem.get_problem_data(self._variant or None, solver_opts=settings)
+        self._raw = chain.solve_via_data(self._problem, data, warm_start=False, solver_opts=settings)
+        self._problem.unpack_results(self._raw, chain, inverse)
+
     def _read(self, out_of_time: bool) -> SolveResult:
-        raw_status = "solver_error" if self._message else str(self._problem.status)
-        status, message = self._status(raw_status, out_of_time)
+        if self._solver == "SCIPY" and self._raw is not None:
+            raw_status, message = str(self._raw.message), ""
+            status = scipy_status(raw_status)
+        else:
+            raw_status = "solver_error" if self._message else str(self._problem.status)
+            status, message = self._status(raw_status, out_of_time)
         x = self._solution(status)
         row_duals = self._row_duals() if status is Status.OPTIMAL and not self.model.is_mip else None
         objective = math.nan if x is None else self.model.objective(x)
@@ -223,9 +247,6 @@ class CvxpySession(Session):
             return Status.TIME_LIMIT, self._message
         if status is Status.ERROR:
             return status, self._message + HINTS.get(self._solver, "")
-        largest = float(np.max(np.abs(self.model.A.data), initial=0.0))
-        if self._solver == "SCIPY" and status is Status.INFEASIBLE and largest >= LARGEST_COEFFICIENT:
-            return Status.UNKNOWN, f"SciPy says infeasible also of a coefficient that it refuses, here {largest:.3g}"
         return status, f"CVXPY said {raw_status!r}" if status is Status.UNKNOWN else ""
 
     def _solution(self, status: Status) -> Array | None:
@@ -272,6 +293,12 @@ def solver_settings(solver: str, options: SolverOptions, time_limit_s: float) ->
     theirs: dict[str, Any] = {word: ours[name] for name, words in table.items() if name in ours for word in words}
     theirs.update(FIXED.get(solver, {}))
     return {NESTED[solver]: theirs} if solver in NESTED else theirs
+
+
+def scipy_status(message: str) -> Status:
+    """The status of the HiGHS within SciPy, from SciPy's message."""
+    found = re.search(r"HiGHS Status (\d+)", message)
+    return SCIPY_STATUSES.get(int(found.group(1)), Status.UNKNOWN) if found else Status.UNKNOWN
 
 
 def weak_duality_bound(model: LinearModel, row_duals: Array) -> float:

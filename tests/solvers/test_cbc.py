@@ -127,6 +127,14 @@ def test_infeasible_after_the_time_limit_is_no_proof() -> None:
     assert "preprocessing" in result.message
 
 
+def test_infeasible_without_the_coefficients_that_cbc_drops_is_no_proof() -> None:
+    model = LinearModel([1], sparse.csr_array([[1e-14]]), [1e-14], [INF], [0], [2])
+    with Cbc().load(model) as session:
+        result = session.solve()
+    assert result.status is Status.UNKNOWN
+    assert "1e-14" in result.message
+
+
 def test_a_search_that_ignores_its_time_limit_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cbc_, "GRACE_S", 0.2)
     with Cbc().load(slow_relaxation()) as session:

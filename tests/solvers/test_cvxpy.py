@@ -15,7 +15,7 @@ from scipy import sparse
 from networks.errors import UnknownSolverError
 from solvers import registry
 from solvers.backend import SolverOptions
-from solvers.backends.cvxpy_ import OPTIONS, Cvxpy, solver_settings, weak_duality_bound
+from solvers.backends.cvxpy_ import OPTIONS, Cvxpy, scipy_status, solver_settings, weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import Status
 
@@ -115,13 +115,20 @@ def test_infeasible_is_told_from_unbounded(variant: str) -> None:
         assert session.solve().status in (Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED)
 
 
-def test_scipy_calling_a_huge_coefficient_infeasible_is_not_believed() -> None:
+def test_scipy_s_infeasible_for_a_refused_coefficient_is_an_error() -> None:
     model = LinearModel([1, 1], sparse.csr_array([[1e16, 1.0]]), [1], [INF], [0, 0], [1, 1], [True, False])
     with needs("SCIPY").load(model) as session:
         result = session.solve()
-    assert result.raw_status == "infeasible"  # it is feasible
-    assert result.status is Status.UNKNOWN
-    assert "1e+16" in result.message
+    assert result.status is Status.ERROR  # it is feasible; CVXPY says "infeasible"
+    assert "Model error" in result.raw_status
+
+
+def test_scipy_s_one_status_for_many_failures_is_told_apart() -> None:
+    unbounded = LinearModel([-1, 0], sparse.csr_array([[1.0, -1]]), [-INF], [1], [0, 0], [INF, INF], [True, True])
+    with needs("SCIPY").load(unbounded) as session:
+        assert session.solve().status is Status.INFEASIBLE_OR_UNBOUNDED
+    assert scipy_status("Solver stopped. (HiGHS Status 99: something new)") is Status.UNKNOWN
+    assert scipy_status("") is Status.UNKNOWN
 
 
 def test_a_model_beyond_gurobi_s_licence_is_an_error_with_a_hint() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.frame import Run
-from bench.report.render import Section, Table, count, number, percent, ratio
+from bench.report.render import Format, Section, Table, count, number, percent, ratio
 
 FACTOR = 2.0  # within this factor two values count as of one size
 IMAGE = 0  # the first test image, a 7
@@ -126,14 +126,16 @@ def _error_table(rows: pd.DataFrame, rates: Sequence[ErrorRate]) -> Table:
             "chapter": [percent(value) for value in published],
             "ours": ["-" if math.isnan(value) else percent(value) for value in ours],
             "images": [None if row is None else row["images"] for row in found],
-            "ours/\nchapter": [own / value for own, value in zip(ours, published, strict=True)],
+            "ours /\nchapter": [own / value for own, value in zip(ours, published, strict=True)],
             "remark": [
                 _missing_attack(rows, rate) if row is None else "" for rate, row in zip(rates, found, strict=True)
             ],
         }
     )
-    formats = {"chapter": str, "ours": str, "images": count, "ours/\nchapter": ratio}
-    return Table(rates[0].block, _without_empty(frame, "remark"), formats, _size_checks(published, ours, "error rates"))
+    formats: dict[str, Format] = {"chapter": str, "ours": str, "images": count, "ours /\nchapter": ratio}
+    return Table(
+        rates[0].block, _without_empty(frame, "remark"), formats, notes=_size_checks(published, ours, "error rates")
+    )
 
 
 def _attack_row(rows: pd.DataFrame, rate: ErrorRate) -> pd.Series[Any] | None:
@@ -160,19 +162,19 @@ def _logit_table(rows: pd.DataFrame) -> Table:
     frame = pd.DataFrame(
         {
             "network": [bounds.network for bounds in LOGIT_BOUNDS],
-            "chapter": [f"about {_interval(bounds.lower, bounds.upper)}" for bounds in LOGIT_BOUNDS],
+            "chapter": [f"about [{bounds.lower:g}, {bounds.upper:g}]" for bounds in LOGIT_BOUNDS],
             "ours": [
                 "-" if row is None else _interval(row["counter.logit_lower"], row["counter.logit_upper"])
                 for row in found
             ],
-            "width, ours/\nchapter": [own / value for own, value in zip(ours, published, strict=True)],
+            "width, ours /\nchapter": [own / value for own, value in zip(ours, published, strict=True)],
             "remark": ["no row" if row is None else "" for row in found],
         }
     )
-    formats = {"chapter": str, "ours": str, "width, ours/\nchapter": ratio}
+    formats: dict[str, Format] = {"chapter": str, "ours": str, "width, ours /\nchapter": ratio}
     checks = _size_checks(published, ours, "widths")
     title = "Interval bounds of the logits, epsilon 0.1, first test image"
-    return Table(title, _without_empty(frame, "remark"), formats, checks)
+    return Table(title, _without_empty(frame, "remark"), formats, notes=checks)
 
 
 def _logit_row(rows: pd.DataFrame, bounds: LogitBounds) -> pd.Series[Any] | None:
@@ -183,84 +185,98 @@ def _logit_row(rows: pd.DataFrame, bounds: LogitBounds) -> pd.Series[Any] | None
     return None if asked.empty else asked.iloc[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Our answer for one target: the value itself where it is `exact`, else a bracket and how the solve ended."""
+
+    lower: float
+    upper: float
+    status: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether `lower` is the method's own value, not what a limit left of it."""
+        return self.status in ("optimal", "bounded")
+
+    @property
+    def sign(self) -> int:
+        """1 or -1; 0 where the bracket leaves it open."""
+        if self.lower > 0:
+            return 1
+        return -1 if self.exact or self.upper < 0 else 0
+
+    @property
+    def text(self) -> str:
+        """The value, or the bracket."""
+        return f"{self.lower:.2f}" if self.exact else _interval(self.lower, self.upper)
+
+
 def _margin_table(run: Run, margins: Margins) -> Table:
     found = _bounds(run, margins)
-    published = pd.Series(margins.values, index=list(margins.targets))
-    frame = pd.DataFrame(
-        {
-            "target": margins.targets,
-            "chapter": margins.values,
-            "ours": [_margin_text(found, target, margins.method) for target in margins.targets],
-            "signs": [_sign_text(found, target, published[target], margins.method) for target in margins.targets],
-            "remark": [_remark(run.rows, margins, found, target) for target in margins.targets],
-        }
-    )
+    reason = _missing_margin(run.rows, margins)
+    lines = []
+    for target, published in zip(margins.targets, margins.values, strict=True):
+        line = {"target": target, "chapter": published}
+        bound = found.get(target)
+        if bound is None:
+            lines.append(line | {"ours": "-", "sign": "-", "remark": reason})
+        else:
+            remark = "" if bound.exact else bound.status.replace("_", " ")
+            lines.append(line | {"ours": bound.text, "sign": _compared(published, bound), "remark": remark})
     title = f"Margins by {NAMES[margins.method]}, {margins.network}, epsilon {margins.epsilon:g}, first test image"
-    formats = {"target": str, "chapter": lambda value: f"{value:.2f}", "ours": str}
-    checks = _margin_checks(published, found, margins.method) if len(found) else ()
-    return Table(title, _without_empty(frame, "remark"), formats, checks)
+    formats: dict[str, Format] = {"target": str, "chapter": lambda value: f"{value:.2f}", "ours": str}
+    return Table(title, _without_empty(pd.DataFrame(lines), "remark"), formats, notes=_margin_checks(margins, found))
 
 
 NAMES = {"milp": "the MILP", "lp": "the LP", "interval": "interval bounds"}
 
 
-def _bounds(run: Run, margins: Margins) -> pd.DataFrame:
-    """Our best line a target, indexed by it: solved before open, then the larger lower bound."""
+def _bounds(run: Run, margins: Margins) -> dict[int, Bound]:
+    """Our best answer for each target that has one: exact before open, then the larger lower bound."""
     asked = _same(run.rows, network=margins.network, method=margins.method, epsilon=margins.epsilon)
     asked = _same(asked, kind="verify", image=IMAGE, clip=UNIT_BOX)
-    lines = run.targets[run.targets["row"].isin(asked.index) & run.targets["target"].isin(margins.targets)]
-    lines = lines[lines["lower"].notna()].sort_values(["solved", "lower"], ascending=False, kind="stable")
-    return lines.drop_duplicates("target").set_index("target")
+    lines = run.targets[run.targets["row"].isin(asked.index) & run.targets["lower"].notna()]
+    best: dict[int, Bound] = {}
+    columns = (lines[name] for name in ("target", "lower", "upper", "status"))
+    for target, lower, upper, status in zip(*columns, strict=True):
+        bound = Bound(lower, upper, status)
+        if target not in best or (bound.exact, bound.lower) > (best[target].exact, best[target].lower):
+            best[target] = bound
+    return {target: best[target] for target in margins.targets if target in best}
 
 
-def _margin_text(found: pd.DataFrame, target: int, method: str) -> str:
-    if target not in found.index:
-        return "-"
-    line = found.loc[target]
-    return f"{line['lower']:.2f}" if line["solved"] else _interval(line["lower"], line["upper"])
-
-
-def _sign(line: pd.Series[Any]) -> int:
-    """1 or -1; 0 where the bracket leaves it open. An unsolved MILP's upper bound speaks too."""
-    if line["lower"] > 0:
-        return 1
-    return -1 if line["solved"] or line["upper"] < 0 else 0
-
-
-def _sign_text(found: pd.DataFrame, target: int, published: float, method: str) -> str:
-    if target not in found.index:
-        return "-"
-    sign = _sign(found.loc[target])
-    return "open" if sign == 0 else "same" if sign == math.copysign(1, published) else "differ"
-
-
-def _remark(rows: pd.DataFrame, margins: Margins, found: pd.DataFrame, target: int) -> str:
-    if target in found.index:
-        return (
-            "" if found.loc[target, "solved"] else str(rows.loc[found.loc[target, "row"], "status"]).replace("_", " ")
-        )
+def _missing_margin(rows: pd.DataFrame, margins: Margins) -> str:
     asked = _same(rows, network=margins.network, method=margins.method, epsilon=margins.epsilon, image=IMAGE)
     reasons = asked["reason"].dropna()
-    return str(reasons.iloc[0]) if len(reasons) else "no row"
+    if len(reasons):
+        return str(reasons.iloc[0])
+    return "no row" if asked.empty else "no row with these settings"
 
 
-def _margin_checks(published: pd.Series[float], found: pd.DataFrame, method: str) -> tuple[str, ...]:
-    signs = pd.Series({target: _sign(line) for target, line in found.iterrows()})
-    expected = published[signs.index].apply(lambda value: math.copysign(1, value))
-    same, still_open = int((signs == expected).sum()), int((signs == 0).sum())
+def _compared(published: float, bound: Bound) -> str:
+    if bound.sign == 0:
+        return "open"
+    return "same" if bound.sign * published > 0 else "differs"
+
+
+def _margin_checks(margins: Margins, found: dict[int, Bound]) -> tuple[str, ...]:
+    if not found:
+        return ()
+    published = dict(zip(margins.targets, margins.values, strict=True))
+    signs = {target: bound.sign for target, bound in found.items()}
+    same = sum(sign * published[target] > 0 for target, sign in signs.items())
+    still_open = sum(sign == 0 for sign in signs.values())
     checks = [f"Check: signs agree for {same} of {len(published)}{f', {still_open} open' if still_open else ''}."]
     if len(signs) == len(TARGETS):
-        checks.append(f"Check: all nine positive: chapter {_yes((published > 0).all())}, ours {_all_positive(signs)}.")
-    exact = found[found["solved"].astype(bool)]["lower"]
+        ours = "no" if -1 in signs.values() else _yes(0 not in signs.values(), otherwise="open")
+        checks.append(f"Check: all nine positive: chapter {_yes(min(margins.values) > 0)}, ours {ours}.")
+    exact = {target: bound.lower for target, bound in found.items() if bound.exact}
     if len(exact) > 2:
-        agreement = published[exact.index].rank().corr(exact.rank())
-        means = f"{number(published[exact.index].mean())} (chapter), {number(exact.mean())} (ours)"
+        both = pd.DataFrame({"chapter": pd.Series(published), "ours": pd.Series(exact)}).dropna()
+        means = f"{number(both['chapter'].mean())} (chapter), {number(both['ours'].mean())} (ours)"
+        agreement = both["chapter"].rank().corr(both["ours"].rank())
         checks.append(f"Check: mean margin {means}; rank correlation of the targets {agreement:.2f}.")
     return tuple(checks)
-
-
-def _all_positive(signs: pd.Series[int]) -> str:
-    return "no" if (signs < 0).any() else _yes((signs > 0).all(), otherwise="open")
 
 
 def _size_checks(published: Sequence[float], ours: Sequence[float], what: str) -> tuple[str, ...]:

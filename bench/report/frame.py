@@ -220,15 +220,18 @@ def _minimum(values: list[float | None]) -> float:
 
 
 def by_target(rows: Iterable[Row]) -> pd.DataFrame:
-    """One line a row and target: `row` (the line in `tidy`), the columns of INSTANCE, `target`, bounds and `solved`."""
+    """One line a row and target.
+
+    Columns: `row` (the line in `tidy`), those of INSTANCE, `target`, `lower`, `upper` and `status`.
+    """
     lines = []
     for index, row in enumerate(rows):
         instance = {name: getattr(row, name) for name in INSTANCE} | {"clip": clip_text(row.clip)}
         statuses = row.status if len(row.status) == len(row.targets) else [row_status(row)] * len(row.targets)
         for target, lower, upper, status in zip(row.targets, row.lower, row.upper, statuses, strict=True):
-            solved = status in SOLVED
-            lines.append({"row": index, **instance, "target": target, "lower": lower, "upper": upper, "solved": solved})
-    frame = pd.DataFrame(lines, columns=["row", *INSTANCE, "target", "lower", "upper", "solved"])
+            bounds = {"target": target, "lower": lower, "upper": upper, "status": status}
+            lines.append({"row": index, **instance, **bounds})
+    frame = pd.DataFrame(lines, columns=["row", *INSTANCE, "target", "lower", "upper", "status"])
     return frame.astype({"image": "Int64", "lower": "float64", "upper": "float64"})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,21 +106,21 @@ def _load(folder: Path, row: pd.Series[Any]) -> Shown | None:
     return shown if len(images) else None
 
 
-def draw(title: str, images: NDArray[Any], predictions: Sequence[int], labels: Sequence[int]) -> Figure:
+def draw(title: str, images: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]) -> Figure:
     """A grid of at most 3 x 6 images, or one image alone.
 
     Parameters
     ----------
     images : ndarray, shape (m, 1, height, width)
         Black at 0, white at 1; values beyond are clamped.
-    predictions, labels : sequence of int, length m
+    predictions, labels : ndarray, shape (m,), int
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows, columns = (GRID_ROWS, GRID_COLUMNS) if len(images) > 1 else (1, 1)
     width = max(columns * INCH, 0.095 * len(title))  # the title's letters need their space
-    figure = Figure(figsize=(width, rows * (INCH + 0.3) + 0.45), layout="constrained")
+    figure = Figure(figsize=(width, rows * (INCH + 0.2) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(rows, columns, squeeze=False).flat

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Format = Callable[[Any], str]
 MISSING = "-"
+LARGEST_SHORT = 999.5  # from here on three significant digits do not reach the decimal point
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,19 +28,28 @@ class Table:
         As computed. A line break in a column's name is where a narrow header breaks; `-` before it is a hyphen.
     formats : mapping of column to function
         How the numbers of a column are written; such columns stand to the right, all others to the left.
+    definitions : tuple of str
+        What the columns mean; printed below the first table of a report that has them.
     notes : tuple of str
-        Printed below.
+        What else there is to say of this table; printed below it.
+    grouped : str
+        A column whose value is only written where it changes; empty for none.
     """
 
     title: str
     frame: pd.DataFrame
     formats: Mapping[str, Format] = field(default_factory=dict)
+    definitions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    grouped: str = ""
 
     def cells(self) -> pd.DataFrame:
         """The frame as text."""
-        columns = {name: self.frame[name].map(self._format(name)) for name in self.frame}
-        return pd.DataFrame(columns, dtype=str)
+        columns = {name: self.frame[name].map(self._format(str(name))) for name in self.frame}
+        text = pd.DataFrame(columns, dtype=str)
+        if self.grouped:
+            text[self.grouped] = text[self.grouped].where(text[self.grouped].ne(text[self.grouped].shift()), "")
+        return text
 
     def _format(self, column: str) -> Format:
         write = self.formats.get(column, str)
@@ -81,14 +91,20 @@ def percent(value: float) -> str:
 
 def seconds(value: float) -> str:
     """A time: in milliseconds below one second, in seconds above."""
-    if value < 1:
-        return f"{value * 1e3:.3g} ms" if value * 1e3 < 999.5 else "1 s"
-    return f"{value:.3g} s" if value < 999.5 else f"{value:,.0f} s"
+    if value == 0:
+        return "0 ms"
+    if value * 1e3 < LARGEST_SHORT:
+        return f"{_three_digits(value * 1e3)} ms"
+    return f"{_three_digits(value)} s" if value < LARGEST_SHORT else f"{value:,.0f} s"
 
 
 def ratio(value: float) -> str:
     """How many times as much."""
-    return f"{number(value) if value >= 9999.5 else f'{value:.3g}'}x"
+    return f"{_three_digits(value) if value < LARGEST_SHORT else f'{value:,.0f}'}x"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:#.3g}".rstrip(".")
 
 
 def to_terminal(sections: Iterable[Section], console: Console) -> None:
@@ -96,6 +112,7 @@ def to_terminal(sections: Iterable[Section], console: Console) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    said: set[str] = set()
     for section in sections:
         console.rule(Text(section.heading, style="bold"), align="left")
         for line in section.lines:
@@ -104,9 +121,16 @@ def to_terminal(sections: Iterable[Section], console: Console) -> None:
             console.print()
             console.print(Text(table.title, style="bold"))
             console.print(_rich(table))
-            for note in table.notes:
+            for note in _remarks(table, said):
                 console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
         console.print()
+
+
+def _remarks(table: Table, said: set[str]) -> list[str]:
+    """The definitions that were not `said` before, and the notes."""
+    new = [text for text in table.definitions if text not in said]
+    said.update(new)
+    return [*new, *table.notes]
 
 
 def _rich(table: Table) -> Any:
@@ -131,16 +155,14 @@ def _rich(table: Table) -> Any:
 
 def to_markdown(sections: Iterable[Section], level: int = 2) -> str:
     """Sections as Markdown; `level` is that of their headings."""
-    blocks = []
+    blocks: list[str] = []
+    said: set[str] = set()
     for section in sections:
         blocks.append(f"{'#' * level} {section.heading}")
         blocks += section.lines
         for table in section.tables:
-            blocks += [
-                f"{'#' * (level + 1)} {table.title}",
-                _markdown(table),
-                *(_escaped(note) for note in table.notes),
-            ]
+            remarks = (_escaped(remark) for remark in _remarks(table, said))
+            blocks += [f"{'#' * (level + 1)} {table.title}", _markdown(table), *remarks]
     return "\n\n".join(blocks) + "\n"
 
 

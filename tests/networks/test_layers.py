@@ -54,7 +54,7 @@ def convolve(layer: Conv2d, image: Array) -> Array:
     return result
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layer_lists(max_layers=1), SEEDS)
 def test_each_layer_computes_its_definition(network: LayerList, seed: int) -> None:
     image = np.random.default_rng(seed).normal(size=network.input_shape)
@@ -70,7 +70,7 @@ def test_each_layer_computes_its_definition(network: LayerList, seed: int) -> No
     assert expected.shape == network.output_shape
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layer_lists(), SEEDS)
 def test_torch_module_computes_the_same(network: LayerList, seed: int) -> None:
     batch = np.random.default_rng(seed).normal(size=(3, *network.input_shape))
@@ -85,7 +85,7 @@ def test_torch_module_is_float32_unless_asked_otherwise() -> None:
     assert {parameter.dtype for parameter in example().to_torch().parameters()} == {torch.float32}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layer_lists())
 def test_shapes_are_those_of_the_outputs(network: LayerList) -> None:
     values: Array = np.zeros((2, *network.input_shape))
@@ -218,7 +218,7 @@ def test_what_makes_no_network_is_refused_in_one_line(build: Callable[[], object
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layer_lists(), layer_lists())
 def test_digests_differ_between_networks(one: LayerList, other: LayerList) -> None:
     same = one.structure() == other.structure() and all(
@@ -264,7 +264,7 @@ def test_digest_is_the_same_in_another_process(tmp_path: Path) -> None:
     assert output.stdout.strip() == example().digest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layer_lists(), SEEDS)
 def test_saved_network_is_loaded_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, network: LayerList, seed: int

@@ -27,7 +27,7 @@ def linear(rows: int, columns: int) -> Linear:
     return Linear(rng.normal(size=(rows, columns)), rng.normal(size=rows))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(layer_lists(), SEEDS)
 def test_lowered_network_computes_the_same_outputs(network: LayerList, seed: int) -> None:
     batch = np.random.default_rng(seed).normal(size=(5, *network.input_shape))
@@ -35,7 +35,7 @@ def test_lowered_network_computes_the_same_outputs(network: LayerList, seed: int
     assert relative_error(found, network.forward(batch).reshape(5, -1)) <= 1e-12
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(layer_lists(), SEEDS)
 def test_pre_activations_are_what_the_relus_take_in(network: LayerList, seed: int) -> None:
     """Point boxes: each layer's bounds are its outputs, so each hidden map must be given its own outputs."""
@@ -86,7 +86,7 @@ def test_one_hidden_map_for_each_relu_that_matters(
     assert relative_error(lowered.forward(batch.reshape(4, -1)), network.forward(batch).reshape(4, -1)) <= 1e-12
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(layer_lists())
 def test_affine_maps_fit_one_another_and_hold_no_zeros(network: LayerList) -> None:
     affines = lower(network).affines

@@ -43,21 +43,21 @@ def exported(module: nn.Module, shape: Shape, seed: int = 0) -> LayerList:
     return network
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(torch_modules(torch.float32), SEEDS)
 def test_export_agrees_with_torch_in_float32(drawn: tuple[nn.Sequential, Shape], seed: int) -> None:
     module, shape = drawn
     assert relative_error(module, from_torch(module, shape), torch.float32, seed) <= 1e-5
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(torch_modules(torch.float64), SEEDS)
 def test_export_agrees_with_torch_in_float64(drawn: tuple[nn.Sequential, Shape], seed: int) -> None:
     module, shape = drawn
     assert relative_error(module, from_torch(module, shape), torch.float64, seed) <= 1e-12
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(torch_modules(torch.float32))
 def test_export_leaves_the_module_and_the_random_state_alone(drawn: tuple[nn.Sequential, Shape]) -> None:
     module, shape = drawn

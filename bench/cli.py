@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bench.commands import attack, export, listing, report, run, train, verify
 from networks.errors import RelubenchError
 
+# Click's own; newer typers bring a click of their own and export no more of it than this.
+UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(
     name="relubench",
     help="Robustness verification benchmarks for ReLU networks with a pluggable solver back-end.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,9 +50,16 @@ def root(  # noqa: D103 (typer would show a docstring in place of the help above
 
 
 def main() -> None:
-    """Entry point: bad input is one line on stderr and exit code 2."""
+    """Entry point: bad usage and bad input are one line on stderr and exit code 2."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "relubench"
+        _fail(f"{error.format_message()} (see `{command} --help`)")
     except RelubenchError as error:
-        sys.stderr.write(f"relubench: error: {error}\n")
-        sys.exit(2)
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"relubench: error: {' '.join(message.splitlines())}\n")
+    sys.exit(2)

@@ -19,6 +19,8 @@ from bench.store import Store
 from bench.suite import Cell, Suite, expand
 from networks import data
 from networks.errors import InputError
+from networks.instance import check_classes
+from networks.layers import LayerList
 from networks.zoo import load_network
 from solvers.backend import SolverOptions
 from solvers.registry import get
@@ -28,10 +30,11 @@ CellResult = tuple[dict[str, Any], dict[str, Any]]  # fields of the row, and arr
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A cell with its digest."""
+    """A cell with its digest and the network that the digest was made with."""
 
     cell: Cell
     digest: str
+    network: LayerList
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +69,61 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
     InputError
         A network, solver, image, class or device that is not there; the message names it.
     """
+    asked = expand(suite)
+    networks = {name: _load_for_images(name) for name in dict.fromkeys(cell.network for cell in asked)}
+    for solver in dict.fromkeys(cell.solver for cell in asked if cell.solver):
+        get(solver)
+    planned, notes = {}, {}
+    for cell in asked:
+        network = networks[cell.network]
+        if cell.kind == "attack":
+            _check_attack(cell, network)
+            cell, note = _fit_to_machine(cell, data_dir)
+            notes.update(dict.fromkeys(note))
+        digest = cell.digest(network.digest, _images_digest(cell.image, cell.images, data_dir))
+        planned[digest] = Planned(cell, digest, network)
+    return Plan(suite, data_dir, tuple(planned.values()), tuple(notes))
+
+
+def _load_for_images(name: str) -> LayerList:
+    network = load_network(name)
+    if network.input_shape != data.IMAGE_SHAPE:
+        raise InputError(f"network {name} takes {network.input_shape}; suites use images of {data.IMAGE_SHAPE}")
+    return network
+
+
+def _check_attack(cell: Cell, network: LayerList) -> None:
+    from bench.adversarial import check_method
+
+    check_method(cell.method, cell.target is not None)
+    if cell.target is not None:
+        check_classes([cell.target], network.class_count, "target")
+
+
+def _fit_to_machine(cell: Cell, data_dir: Path | None) -> tuple[Cell, list[str]]:
+    """The attack on the images and the device that this machine has, and what the user should know of it."""
     from bench.devices import resolve_device
 
-    planned, notes = {}, {}
-    for cell in expand(suite):
-        network = load_network(cell.network)
-        if cell.kind == "attack":
-            available = _available(cell, data_dir)
-            if available < (cell.images or 0):
-                note = f"{cell.images:,} images asked for, {available:,} at hand: the full MNIST test set is not there"
-                notes[f"{note} (name its folder with --data DIR)"] = None
-            cell = replace(cell, images=available, device=resolve_device(cell.device).type)
-        else:
-            data.test_image(cell.image or 0, data_dir)
-        if cell.solver:
-            get(cell.solver)
-        if network.input_shape != data.IMAGE_SHAPE:
-            raise InputError(f"network {cell.network} takes {network.input_shape}; suites use images of (1, 28, 28)")
-        digest = cell.digest(network.digest, _images_digest(cell.image, cell.images, data_dir))
-        planned[digest] = Planned(cell, digest)
-    return Plan(suite, data_dir, tuple(planned.values()), tuple(notes))
+    available = _available(cell.images or 0, data_dir)
+    fitted = replace(cell, images=available, device=resolve_device(cell.device).type)
+    if available == cell.images:
+        return fitted, []
+    missing = f"{cell.images:,} images asked for, {available:,} at hand: the full MNIST test set is not there"
+    return fitted, [f"{missing} (name its folder with --data DIR)"]
+
+
+def _available(asked: int, data_dir: Path | None) -> int:
+    """How many of the test images there are: the shipped ones where the full set is not there and none was named."""
+    in_full_set = data.SAMPLE_COUNT < asked <= data.SPLIT_FILES["test"][2]
+    if in_full_set and data_dir is None and not data.full_set_present():
+        return data.SAMPLE_COUNT
+    return len(data.test_images(asked, data_dir))
+
+
+@cache
+def _images_digest(image: int | None, count: int | None, data_dir: Path | None) -> str:
+    pixels = data.test_images(count, data_dir).images if count else data.test_image(image or 0, data_dir)[0]
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def run(
@@ -125,24 +163,23 @@ def measure(planned: Planned, data_dir: Path | None = None) -> tuple[Row, dict[s
     base = {
         **{key: value for key, value in asdict(cell).items() if key != "keep_images"},
         "cell": planned.digest,
-        "network_digest": load_network(cell.network).digest,
+        "network_digest": planned.network.digest,
         "dataset": "mnist_test",
         "started": _now(),
         "versions": versions(),
     }
     torch.set_num_threads(cell.threads)
     try:
-        result, arrays = MEASURES[cell.kind](cell, data_dir)
+        result, arrays = MEASURES[cell.kind](cell, planned.network, data_dir)
     except Exception as error:  # the one place where an exception becomes a result
         return Row(**base, status=["error"], error=f"{type(error).__name__}: {error}"), {}
     return Row(**{**base, **result}), arrays
 
 
-def _measure_verify(cell: Cell, data_dir: Path | None) -> CellResult:
+def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
     from bench.verification import verify
 
     image, label = data.test_image(cell.image or 0, data_dir)
-    network = load_network(cell.network)
     outcome = verify(
         network,
         image,
@@ -182,7 +219,7 @@ def _asked_of_solver(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _measure_attack(cell: Cell, data_dir: Path | None) -> CellResult:
+def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
     from bench.adversarial import attack
 
     images = data.test_images(cell.images or 0, data_dir)
@@ -190,7 +227,7 @@ def _measure_attack(cell: Cell, data_dir: Path | None) -> CellResult:
     x, y = images.images[targeted], images.labels[targeted]  # an image of the target's own class cannot be driven there
     settings = {} if cell.steps is None else {"steps": cell.steps, "step": cell.step, "restarts": cell.restarts or 1}
     result = attack(
-        load_network(cell.network),
+        network,
         x,
         y,
         cell.method,
@@ -220,20 +257,7 @@ def _measure_attack(cell: Cell, data_dir: Path | None) -> CellResult:
     return fields, arrays
 
 
-MEASURES: dict[str, Callable[[Cell, Path | None], CellResult]] = {"verify": _measure_verify, "attack": _measure_attack}
-
-
-def _available(cell: Cell, data_dir: Path | None) -> int:
-    asked = cell.images or 0
-    if asked > data.SAMPLE_COUNT and data_dir is None and not data.full_set_present():
-        return data.SAMPLE_COUNT
-    return len(data.test_images(asked, data_dir))
-
-
-@cache
-def _images_digest(image: int | None, count: int | None, data_dir: Path | None) -> str:
-    pixels = data.test_images(count, data_dir).images if count else data.test_image(image or 0, data_dir)[0]
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+MEASURES = {"verify": _measure_verify, "attack": _measure_attack}
 
 
 def _now() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,15 @@ def make_folder(path: Path) -> None:
         raise InputError(f"folder {path} cannot be written: {error.strerror}; name another with --out DIR") from error
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write `path`, e.g. for want of space, into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
 class Store:
     """One run's folder. Rows are only ever appended, and each is on disk before `append` returns.
 
@@ -54,7 +65,8 @@ class Store:
 
     def append(self, row: Row) -> None:
         """Write one row and wait until it is on disk."""
-        with (self.folder / ROWS).open("a", encoding="utf-8") as file:
+        path = self.folder / ROWS
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(row.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -63,18 +75,19 @@ class Store:
     def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
         """Save a cell's arrays; returns the file's path relative to the folder."""
         name = f"{ARRAYS}/{cell[:32]}.npz"
-        (self.folder / ARRAYS).mkdir(exist_ok=True)
-        np.savez_compressed(self.folder / name, **arrays)
+        with writing(self.folder / ARRAYS):
+            (self.folder / ARRAYS).mkdir(exist_ok=True)
+        save_npz(self.folder / name, **arrays)
         return name
 
     def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
         """Write the manifest; a resumed run adds its environment to those before."""
         path = self.folder / MANIFEST
-        earlier = json.loads(path.read_text(encoding="utf-8")).get("starts", []) if path.exists() else []
-        manifest = {"suite": suite, "starts": [*earlier, {"start": started, **environment}]}
+        starts = [*_earlier_starts(path), {"start": started, **environment}]
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with writing(temporary):
+            temporary.write_text(json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n", encoding="utf-8")
+            temporary.replace(path)
 
     def _set_torn_line_aside(self) -> None:
         """A line without its newline was torn by a crash: keep it in a file of its own, so that its cell runs again."""
@@ -98,10 +111,8 @@ def save_npz(path: Path, **arrays: Any) -> None:
     InputError
         The file cannot be written.
     """
-    try:
+    with writing(path):
         np.savez_compressed(path, **arrays)
-    except OSError as error:
-        raise InputError(f"file {path} cannot be written: {error.strerror}") from error
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -118,6 +129,16 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}; expected a folder that `relubench run` wrote") from error
     return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+
+
+def _earlier_starts(path: Path) -> list[Any]:
+    """The starts that the manifest has; none where there is no manifest."""
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["starts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the manifest of a run: {type(error).__name__}: {error}") from error
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:

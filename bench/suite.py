@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -12,19 +13,40 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from networks.errors import SuiteError
+from networks.instance import Clip, check_clip
+
+
+def _checked_clip(clip: Clip) -> Clip:
+    check_clip(clip)
+    return clip
+
 
 Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
-Clip = tuple[float, float]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every solver takes
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it names the run's folder
+ClipTable = Annotated[Clip, AfterValidator(_checked_clip)] | Literal[False]
 METHODS = Literal["interval", "lp", "milp"]
 FORMULATIONS = Literal["compact", "textbook"]
 ATTACKS = Literal["fgsm", "pgd", "pgd_linf", "pgd_linf_versus_all", "pgd_l2", "pgd_l1"]
 NORMS = {"pgd_l2": "l2", "pgd_l1": "l1"}
+
+# What the messages say of keys that take more than one form, and in place of pydantic's own words.
+FORMS = {
+    "images": "expected how many images, from the first on, or a list of one or more indices",
+    "clip": "expected two finite numbers, the lower first, or false",
+}
+EXPECTED = {
+    "too_short": "a list of one or more",
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-'",
+}
 
 
 class _Table(BaseModel):
@@ -34,8 +56,8 @@ class _Table(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _whole_numbers_are_floats(cls, value: Any) -> Any:
-        """TOML writes 10 for 10.0; a strict float would refuse it. Lists become the tuples that frozen tables hold."""
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        """Frozen tables hold tuples, and strict ones would not make them of TOML's lists."""
         return tuple(value) if isinstance(value, list) else value
 
 
@@ -48,8 +70,8 @@ class VerifyTable(_Table):
     methods: tuple[METHODS, ...] = Field(min_length=1)
     solvers: tuple[str, ...] = Field(default=("highs",), min_length=1)
     formulations: tuple[FORMULATIONS, ...] = Field(default=("compact",), min_length=1)
-    clip: Clip | Literal[False] = (0.0, 1.0)
-    time_limit_s: Seconds | None = None
+    clip: ClipTable = (0.0, 1.0)
+    time_limit_s: Positive | None = None
 
 
 class AttackTable(_Table):
@@ -60,25 +82,28 @@ class AttackTable(_Table):
     epsilons: tuple[Epsilon, ...] = Field(min_length=1)
     methods: tuple[ATTACKS, ...] = Field(min_length=1)
     steps: Count = 40
-    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    step: Positive | None = None
     restarts: Count = 1
     target: Index | None = None
-    clip: Clip | Literal[False] = False
+    clip: ClipTable = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    keep_images: Annotated[int, Field(ge=0)] = 0  # how many adversarial images to keep for figures
+    keep_images: Index = 0  # how many adversarial images to keep for figures
 
 
 class Suite(_Table):
     """A whole suite file."""
 
-    name: str = Field(min_length=1)
+    name: Name
     description: str = ""
     threads: Count = 1
-    seeds: tuple[Index, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     repeats: Count = 1
-    time_limit_s: Seconds | None = None
+    time_limit_s: Positive | None = None
     verify: tuple[VerifyTable, ...] = ()
     attack: tuple[AttackTable, ...] = ()
+
+
+TABLES: dict[str, type[_Table]] = {"verify": VerifyTable, "attack": AttackTable}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +169,7 @@ def load_suite(source: str | Path) -> Suite:
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
-        raise SuiteError(f"suite {path}: {_first_error(error)}") from None
+        raise SuiteError(f"suite {path}: {_first_error(error, content)}") from None
     if not suite.verify and not suite.attack:
         raise SuiteError(f"suite {path}: it measures nothing; expected a [[verify]] or an [[attack]] table")
     return suite
@@ -164,7 +189,7 @@ def expand(suite: Suite) -> list[Cell]:
 def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cell]:
     images: Iterable[int] = range(table.images) if isinstance(table.images, int) else table.images
     for network, image, epsilon, method in product(table.networks, images, table.epsilons, table.methods):
-        common = {
+        common: dict[str, Any] = {
             "kind": "verify",
             "network": network,
             "image": image,
@@ -189,7 +214,7 @@ def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cel
 
 def _attack_cells(suite: Suite, table: AttackTable, repeat: int) -> Iterator[Cell]:
     for network, method, epsilon, seed in product(table.networks, table.methods, table.epsilons, suite.seeds):
-        steps = {} if method == "fgsm" else {"steps": table.steps, "step": table.step, "restarts": table.restarts}
+        steps: dict[str, Any] = {"steps": table.steps, "step": table.step, "restarts": table.restarts}
         yield Cell(
             kind="attack",
             network=network,
@@ -204,40 +229,31 @@ def _attack_cells(suite: Suite, table: AttackTable, repeat: int) -> Iterator[Cel
             threads=suite.threads,
             device=table.device,
             keep_images=table.keep_images,
-            **steps,
+            **({} if method == "fgsm" else steps),
         )
 
 
-def _first_error(error: ValidationError) -> str:
-    """The first complaint in one line, with how many more there are."""
+def _first_error(error: ValidationError, content: dict[str, Any]) -> str:
+    """The first complaint about `content` in one line, with how many more there are."""
     details = error.errors(include_url=False)
-    # A union reports one error a member: the deepest one is about the form that the user meant.
-    first = max(details, key=lambda item: len(item["loc"]) if item["loc"][:3] == details[0]["loc"][:3] else -1)
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if _is_key(part))
-    more = len({item["loc"][:3] for item in details}) - 1
+    first = details[0]
+    forms = FORMS.get(str(first["loc"][2])) if len(first["loc"]) > 3 else None
+    location = first["loc"][:3] if forms else first["loc"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    more = len({item["loc"][: 3 if item["loc"][0] in TABLES else 1] for item in details}) - 1
     rest = f" (and {more} more)" if more else ""
-    value = "" if first["type"] == "missing" else f" is {_shown(first['input'])}"
-    return f"key {key.lstrip('.')}{value}: {_expected(first)}{rest}"
-
-
-def _is_key(part: int | str) -> bool:
-    """Pydantic puts the names of a union's members into the location too; keys of a suite are plain words."""
-    return isinstance(part, int) or (part.isidentifier() and part not in {"tuple", "int", "bool"})
+    if first["type"] == "missing" and not forms:
+        return f"key {key} is missing{rest}"
+    value: Any = content
+    for part in location:
+        value = value[part]
+    shown = textwrap.shorten(repr(value), 60, placeholder="...")
+    return f"key {key} is {shown}: {forms or _expected(first)}{rest}"
 
 
 def _expected(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        tables = {0: Suite, 1: Suite, 2: VerifyTable, 3: VerifyTable if error["loc"][0] == "verify" else AttackTable}
-        known = tables[min(len(error["loc"]), 3)].model_fields
-        return f"unknown key; expected one of {', '.join(known)}"
-    if error["type"] == "missing":
-        return "it is missing"
-    if "images" in error["loc"] and isinstance(error["loc"][-1], str):
-        return "expected how many images, from the first on, or a list of one or more indices"
-    message = str(error["msg"]).replace("Input should be ", "").replace("a valid tuple", "a list")
-    return f"expected {message.replace('Tuple should', 'a list that should')}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(list(value)) if isinstance(value, tuple) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        table = TABLES[error["loc"][0]] if len(error["loc"]) > 1 else Suite
+        return f"unknown key; expected one of {', '.join(table.model_fields)}"
+    message = error["msg"].replace("Input should be ", "").replace("greater than or equal to", "at least")
+    return f"expected {EXPECTED.get(error['type'], message)}"

@@ -44,7 +44,7 @@ def export(
     try:
         if out.suffix == ".safetensors":
             network.save(out)
-            console.print(f"wrote {out}: {len(network.layers)} layers, digest {network.digest[:16]}")
+            console.print(f"wrote {out}: {len(network.layers)} layers, digest {network.digest[:16]}", soft_wrap=True)
             return
         if epsilon is None or target is None:
             raise InputError(f"{out.suffix} files hold one problem; give its --epsilon and its --target")
@@ -56,5 +56,6 @@ def export(
         raise InputError(f"output {out} cannot be written: {error.strerror}") from error
     console.print(
         f"wrote {out}: {problem.row_count:,} rows, {problem.column_count:,} columns, {problem.A.nnz:,} non-zeros, "
-        f"{int(problem.integer.sum())} binaries; its minimum is the margin of class {label} over {target}"
+        f"{int(problem.integer.sum())} binaries; its minimum is the margin of class {label} over {target}",
+        soft_wrap=True,
     )

@@ -11,6 +11,8 @@ import typer
 from bench.commands.options import Json
 from bench.console import console
 
+FORMATS: dict[type, str] = {int: "{:,}", float: "{:.4f}"}
+
 
 def networks(
     name: Annotated[str | None, typer.Argument(help="Show this network's layers: a zoo name or a file.")] = None,
@@ -24,7 +26,7 @@ def networks(
 
     if name is not None:
         network = zoo.load_network(name)
-        rows = network.summary().to_dict("records")
+        rows: list[dict[Any, Any]] = network.summary().to_dict("records")
         title = f"{name}: {network.neuron_count:,} ReLUs, digest {network.digest[:16]}"
     else:
         rows, title = [_describe(zoo_name) for zoo_name in zoo.NAMES], "The zoo"
@@ -83,15 +85,16 @@ def _describe(name: str) -> dict[str, Any]:
     }
 
 
-def _print(rows: list[dict[str, Any]], title: str, *, json: bool) -> None:
+def _print(rows: list[dict[Any, Any]], title: str, *, json: bool) -> None:
     if json:
         print(json_format.dumps(rows))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_lines=max(len(str(row)) for row in rows) > 160)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for key, value in rows[0].items():
         table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(*(FORMATS.get(type(value), "{}").format(value) for value in row.values()))
     console.print(table)

@@ -50,7 +50,7 @@ def run(
             failed = progress.tasks[task].fields["failed"] + (row.error is not None)
             progress.update(task, advance=1, failed=failed)
             if row.error is not None:
-                errors.print(f"failed: {row.network} {row.method} {row.solver or ''}: {row.error}", markup=False)
+                errors.print(f"failed: {row.network} {row.method} {row.solver or ''}: {row.error}")
 
         try:
             run_plan(plan, store, on_start=on_start, on_row=on_row)
@@ -60,7 +60,7 @@ def run(
             raise typer.Exit(INTERRUPTED) from None
         progress.update(task, description=checked.name)
         failed = progress.tasks[task].fields["failed"]
-    console.print(f"{cells} cells, {done} of them were there, {failed} failed; the run is in {folder}")
+    console.print(f"{cells} cells, {done} of them were there, {failed} failed; the run is in {folder}", soft_wrap=True)
     if report:
         from bench.commands.report import report as print_report
 

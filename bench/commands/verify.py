@@ -74,6 +74,7 @@ def verify(
 
 def _show(outcome: Outcome, network: str) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("target", "lower bound", "upper bound", "status", box=None, header_style="bold")
     for column in table.columns[:3]:
@@ -83,7 +84,7 @@ def _show(outcome: Outcome, network: str) -> None:
     by = f" by {outcome.solver}, {outcome.formulation}" if outcome.solver else ""
     console.print(f"{network}, label {outcome.label}, epsilon {outcome.epsilon:g}: {outcome.method}{by}")
     console.print(table)
-    console.print(f"[bold]{outcome.verdict.upper()}[/bold]: {outcome.evidence}")
+    console.print(Text.assemble((outcome.verdict.upper(), "bold"), f": {outcome.evidence}"))
     if outcome.witness is not None:
         holds = "too" if outcome.witness_single else "not"
         console.print(f"The witness holds in float64; in float32 {holds}.")
@@ -95,4 +96,4 @@ def _show(outcome: Outcome, network: str) -> None:
     )
     console.print("seconds: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in times))
     if outcome.counters:
-        console.print(", ".join(f"{name} {value:,.6g}" for name, value in outcome.counters.items()))
+        console.print(", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in outcome.counters.items()))

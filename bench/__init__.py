@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.adversarial import AttackResult, attack
+    from bench.methods.attacks import AttackResult, attack
     from bench.outcome import Outcome
     from bench.verdict import Verdict
     from bench.verification import verify
 
 # No module of this package bears one of these names: importing it would put the module in the function's place.
 _HOME = {
-    "AttackResult": "bench.adversarial",
-    "attack": "bench.adversarial",
+    "AttackResult": "bench.methods.attacks",
+    "attack": "bench.methods.attacks",
     "Outcome": "bench.outcome",
     "Verdict": "bench.verdict",
     "verify": "bench.verification",

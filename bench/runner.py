@@ -93,7 +93,7 @@ def _load_for_images(name: str) -> LayerList:
 
 
 def _check_attack(cell: Cell, network: LayerList) -> None:
-    from bench.adversarial import check_method
+    from bench.methods.attacks import check_method
 
     check_method(cell.method, cell.target is not None)
     if cell.target is not None:
@@ -220,7 +220,7 @@ def _asked_of_solver(cell: Cell) -> dict[str, Any]:
 
 
 def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
-    from bench.adversarial import attack
+    from bench.methods.attacks import attack
 
     images = data.test_images(cell.images or 0, data_dir)
     targeted = np.ones(len(images), bool) if cell.target is None else images.labels != cell.target

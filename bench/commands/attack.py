@@ -40,7 +40,7 @@ def attack(
     """
     import numpy as np
 
-    from bench.adversarial import attack as run
+    from bench.methods.attacks import attack as run
     from bench.store import save_npz
     from networks.data import test_images
 

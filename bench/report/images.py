@@ -96,12 +96,12 @@ def _load(folder: Path, row: pd.Series[Any]) -> Shown | None:
     """Images (m, 1, 28, 28), predictions (m,) and labels (m,) of a row; None where it kept no images."""
     path = folder / str(row["arrays"])
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if row["kind"] == "verify":
                 return file["worst_input"][None], file["prediction"].reshape(1), np.array([row["label"]])
             images = file["adversarial"][: GRID_ROWS * GRID_COLUMNS]
             shown = images, file["predictions"][: len(images)], file["labels"][: len(images)]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not the arrays of a row: {error}") from error
     return shown if len(images) else None
 

@@ -68,7 +68,7 @@ def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Se
 
 
 def with_setup(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with `variant`, the solver's settings that differ within a method, and `setup`: method, variant, the rest."""
+    """Rows with `variant`, the solver's settings that differ in a method, and `setup`: method, variant and the rest."""
     parts = [_label_method(part) for _, part in rows.groupby("method")]
     rest = _joined(rows, {name: pattern for name, pattern in OF_ALL.items() if _differs(rows, name)})
     labelled = pd.concat(parts).reindex(rows.index)
@@ -94,7 +94,7 @@ def _bare(text: str) -> str:
 
 
 def settings_lines(rows: pd.DataFrame) -> list[str]:
-    """What the labels leave out: a line for each set of settings that methods share, and one with what all rows share."""
+    """What the labels leave out: a line for each set of settings of methods, and one with what all rows share."""
     methods_with: dict[str, list[str]] = {}
     for method in sorted(rows.loc[rows["solver"].notna(), "method"].unique(), key=method_rank):
         part = rows[rows["method"] == method]

@@ -16,8 +16,9 @@ from networks.layers import LayerList
 
 FLOAT32_BYTES = 4
 # Activations of one chunk of images. On the CPU they should stay near the cache: of 10 to 400 images of mnist_cnn at a
-# time, 50 to 100 were fastest on two cores. A GPU wants thousands of images at once; 2 GiB fit on any.
-CHUNK_BYTES = {"cpu": 24 * 2**20, "cuda": 2 * 2**30}
+# time, 50 to 100 were fastest on two cores, and fewer chunks suffer less where other programs want the cores too. A GPU
+# wants thousands of images at once; 2 GiB fit on any.
+CHUNK_BYTES = {"cpu": 40 * 2**20, "cuda": 2 * 2**30}
 
 
 @dataclass(frozen=True, slots=True)

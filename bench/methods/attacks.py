@@ -199,7 +199,7 @@ def attack(
         steps=ascent.steps,
         restarts=int(restarts),
         seed=int(seed),
-        clip=clip,
+        clip=ascent.clip,
         device=device_name(where),
     )
 
@@ -304,7 +304,7 @@ def _ascent(
         epsilon=epsilon,
         step=method.step * epsilon if step is None else float(step),
         steps=method.steps or int(steps),
-        clip=clip,
+        clip=None if clip is None else (float(clip[0]), float(clip[1])),
     )
 
 

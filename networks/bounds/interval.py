@@ -38,11 +38,13 @@ not double; `S`, `D` and `P` below `t` taken for zero, and the `2 t` of (1), cos
 
 Overflow: a centre or radius that is infinite or NaN gives the bounds -inf and +inf.
 
-**The margins folded into the last layer.** `V = fl(C W)` is off by at most `E = e' max(|C|, s) max(|W|, s) +
-32 t (m + 1)` with `m` classes, `e' = 2 (m + 8) u` and `s = 2 t / e'` (a matrix product), and `fl(C b)` likewise. The
-reasoning above, with every matrix between `V - E` and `V + E` for `W`, asks for the radius
+**The margins folded into the last layer.** With `m` classes, `e' = 2 (m + 8) u` and `s = 2 t / e'`, the computed
+`V = fl(C W)` is off by at most `E = e' max(|C|, s) max(|W|, s) + 32 t (m + 1)`, a matrix product, and `fl(C b)`
+likewise with `|b|`. The reasoning above, for any matrix between `V - E` and `V + E` in the place of `W`, asks for
 
-    (1 + e) ((|V| + E) D + (e |V| + E) |S|) / 2 + e |C b| + its error + underflow,    e = 2 (2 n + m + 8) u.
+    R = (1 + e) (|V| (D + e |S|) + E (D + |S|)) / 2 + e |C b| + its error + underflow,    e = 2 (2 n + m + 8) u
+
+where `D` has `32 t` more, so that no weight is multiplied by a number that is flushed. `E` is applied factor by factor.
 
 **What is assumed of torch.** Operations in float64 are those of IEEE 754, to nearest, and a product is a sum of
 products. So are its matrix products, and on a CPU its float64 convolutions, which unfold the input and multiply. cuDNN
@@ -258,25 +260,26 @@ def _before_last(network: LayerList, device: torch.device) -> tuple[tuple[Step, 
 def _margin_bounds(C: Tensor, last: tuple[Tensor, Tensor], box: Pair, place: Place) -> Pair:
     """Bounds on `C (W x + b)`, shape (n, k), for `C` of shape (k, classes) or (n, k, classes)."""
     W, b = last
-    total, difference = box[0] + box[1], box[1] - box[0] + 32 * SMALLEST_NORMAL  # for what is below t
-    V, E = _product_and_error(C, W)
-    bias, bias_error = _product_and_error(C, b)
     count = 2 * W.shape[1] + W.shape[0]
     error = _error(count)
+    total, difference = box[0] + box[1], box[1] - box[0] + 32 * SMALLEST_NORMAL
+    V, bias = C @ W, C @ b
     centre = _rows_times(V, total) / 2 + bias
-    size = V.abs_()
-    radius = _rows_times(size + E, difference) + _rows_times(E.add_(size, alpha=error), total.abs_())
-    rest = error * bias.abs() + bias_error + _underflow(count)
+    extent = total.abs_() + difference
+    spread = difference.add_(total, alpha=error)
+    radius = _rows_times(V.abs_(), spread) + _fold_error(C, last, extent)
+    rest = error * bias.abs() + _underflow(count) + _underflow(len(W)) * extent.sum(1, keepdim=True)
     return _around(centre, radius * ((1 + error) / 2) + rest, place)
 
 
-def _product_and_error(left: Tensor, right: Tensor) -> Pair:
-    """`left @ right`, and a bound on the error of each of its entries."""
-    count = left.shape[-1]
-    error = _error(count)
+def _fold_error(C: Tensor, last: tuple[Tensor, Tensor], extent: Tensor) -> Tensor:
+    """Twice a bound on what the rounding of `C W` and `C b` adds for inputs of at most `extent / 2`: shape (n, k)."""
+    W, b = last
+    error = _error(len(W))
     least = 2 * SMALLEST_NORMAL / error
-    sizes = (left.abs().clamp_(min=least) * error) @ right.abs().clamp_(min=least)
-    return left @ right, sizes + _underflow(count)
+    bias = 2 * b.abs().clamp(min=least) + _underflow(W.shape[1])
+    outputs = functional.linear(extent, W.abs().clamp(min=least), bias)
+    return _rows_times(C.abs().clamp(min=least) * error, outputs)
 
 
 def _rows_times(matrix: Tensor, vectors: Tensor) -> Tensor:
@@ -287,10 +290,12 @@ def _rows_times(matrix: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _error(count: int) -> float:
+    """e, for `count` products."""
     return 2.0 * (count + 8) * UNIT
 
 
 def _underflow(count: int) -> float:
+    """What underflow may cost in `count` products and the steps around them."""
     return 32 * SMALLEST_NORMAL * (count + 1)
 
 

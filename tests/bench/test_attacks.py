@@ -258,7 +258,7 @@ def test_tensors_lists_and_paths_are_taken(tmp_path: Path) -> None:
 def test_a_result_is_read_only_and_goes_to_json_without_its_arrays() -> None:
     network = random_network()
     x, y = question(network)
-    result = attack(network, x, y, "pgd_l2", 0.2, clip=(np.float32(0), np.int64(1)), device="cpu")
+    result = attack(network, x, y, "pgd_l2", 0.2, clip=(0, 1), device="cpu")
     record = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert record == {
         "method": "pgd_l2",

@@ -67,7 +67,9 @@ def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path)
     files = {"report.md": f"# Report on {run.folder.resolve().name}\n\n{to_markdown(sections)}"}
     if chapter:
         pictures = image_section(run, out)
-        files["chapter.md"] = f"# The chapter's values beside ours\n\n{to_markdown([*chapter, *pictures])}"
+        files["chapter.md"] = (
+            f"# Chapter 4 of Kolter and Madry, Adversarial Robustness\n\n{to_markdown([*chapter, *pictures])}"
+        )
     files["rows.csv"] = run.rows.to_csv(index=False)
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")

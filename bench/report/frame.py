@@ -183,7 +183,7 @@ def _scalars(row: Row) -> dict[str, Any]:
         "target_count": len(row.targets),
         "lower_min": _minimum(row.lower),
         "upper_min": _minimum(row.upper),
-        "status": status,
+        "status": status if row.kind == "verify" else None,
         "outcome": None if row.kind != "verify" else "failed" if row.error else row.verdict or "unknown",
         "reason": _reason(row, status),
         **{f"counter.{name}": value for name, value in row.counters.items()},

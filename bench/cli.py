@@ -52,7 +52,7 @@ def root(  # noqa: D103 (typer would show a docstring in place of the help above
 def main() -> None:
     """Entry point: bad usage and bad input are one line on stderr and exit code 2."""
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="relubench", standalone_mode=False))
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "relubench"
         _fail(f"{error.format_message()} (see `{command} --help`)")

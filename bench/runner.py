@@ -225,7 +225,7 @@ def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
     images = data.test_images(cell.images or 0, data_dir)
     targeted = np.ones(len(images), bool) if cell.target is None else images.labels != cell.target
     x, y = images.images[targeted], images.labels[targeted]  # an image of the target's own class cannot be driven there
-    settings = {} if cell.steps is None else {"steps": cell.steps, "step": cell.step, "restarts": cell.restarts or 1}
+    settings: dict[str, Any] = {"steps": cell.steps, "step": cell.step, "restarts": cell.restarts}
     result = attack(
         network,
         x,
@@ -236,7 +236,7 @@ def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         clip=cell.clip,
         device=cell.device,
         seed=cell.seed,
-        **settings,
+        **({} if cell.steps is None else settings),
     )
     wrong = int((result.predictions != y).sum())
     fields = {

@@ -74,7 +74,8 @@ def attack(
         console.print(
             f"{network}, {method}, epsilon {epsilon:g}: error rate {result.error_rate:.4f} on "
             f"{len(result.margin):,} images, {result.images_per_s:,.0f} images/s "
-            f"({result.seconds:.3f} s on {result.device})"
+            f"({result.seconds:.3f} s on {result.device})",
+            soft_wrap=True,
         )
     if fail_over is not None and result.error_rate > fail_over:
         raise typer.Exit(1)

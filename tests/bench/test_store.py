@@ -1,0 +1,134 @@
+"""The files of a run: what is on disk, and what is said of a folder or a line that does not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.row import Row
+from bench.store import ARRAYS, MANIFEST, ROWS, TORN, Store, make_folder, read_rows, save_npz
+from networks.errors import InputError
+
+
+def row(cell: str) -> Row:
+    return Row(
+        cell=cell,
+        kind="verify",
+        network="n",
+        network_digest="d",
+        dataset="mnist_test",
+        epsilon=0.1,
+        method="lp",
+        lower=[-float("inf"), 1.5],
+        clip=(0.0, 1.0),
+    )
+
+
+def test_rows_are_lines_in_the_order_of_writing_and_the_store_knows_them_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a" / "run")
+    store.append(row("one"))
+    store.append(row("two"))
+    lines = (store.folder / ROWS).read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line)["cell"] for line in lines[:-1]] == ["one", "two"]
+    assert lines[-1] == ""
+    assert Store(store.folder).finished == store.finished == {"one", "two"}
+
+
+def test_a_row_reads_back_as_it_was_written_with_null_for_infinity(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(row("one"))
+    (values,) = read_rows(tmp_path)
+    assert values["lower"] == [None, 1.5]
+    assert Row.from_dict(values).to_json() == row("one").to_json()
+
+
+def test_a_row_of_a_later_schema_reads_without_its_new_keys() -> None:
+    values = json.loads(row("one").to_json()) | {"schema": 2, "new": True}
+    assert Row.from_dict(values).schema == 2
+
+
+def test_a_torn_last_line_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(row("one"))
+    whole = (tmp_path / ROWS).read_bytes()
+    torn = row("two").to_json().encode()[:40]
+    (tmp_path / ROWS).write_bytes(whole + torn)
+    assert [values["cell"] for values in read_rows(tmp_path)] == ["one"]
+    again = Store(tmp_path)
+    assert again.finished == {"one"}
+    assert (tmp_path / ROWS).read_bytes() == whole
+    assert (tmp_path / TORN).read_bytes() == torn + b"\n"
+    again.append(row("two"))
+    assert Store(tmp_path).finished == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ("[1]", "line 2: not a row of results"),
+        ("{}", "line 2: not a row of results; expected an object with a `cell`"),
+    ],
+)
+def test_a_line_that_is_no_row_is_refused_by_its_number(line: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text(f"{row('one').to_json()}\n{line}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message) as refused:
+        Store(tmp_path)
+    assert str(tmp_path / ROWS) in str(refused.value)
+
+
+def test_a_folder_without_rows_is_refused_by_readers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder that `relubench run` wrote"):
+        read_rows(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written: Not a directory; name another with --out DIR"):
+        make_folder(tmp_path / "file" / "run")
+
+
+def test_make_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    make_folder(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / ROWS).symlink_to("/dev/full")
+    with pytest.raises(InputError, match=f"{ROWS} cannot be written: No space left on device"):
+        store.append(row("one"))
+    assert store.finished == set()
+
+
+def test_arrays_read_back_and_their_name_is_relative_to_the_folder(tmp_path: Path) -> None:
+    name = Store(tmp_path).save_arrays("f" * 64, {"margin": np.arange(3.0)})
+    assert name.startswith(f"{ARRAYS}/")
+    with np.load(tmp_path / name) as file:
+        np.testing.assert_array_equal(file["margin"], np.arange(3.0))
+
+
+def test_arrays_that_cannot_be_written_are_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"out\.npz cannot be written: No such file or directory"):
+        save_npz(tmp_path / "missing" / "out.npz", margin=np.zeros(1))
+
+
+def test_the_manifest_keeps_every_start_and_the_last_suite(tmp_path: Path) -> None:
+    Store(tmp_path).start({"name": "a"}, {"cpu": "x"}, "first")
+    Store(tmp_path).start({"name": "b"}, {"cpu": "y"}, "second")
+    manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["suite"] == {"name": "b"}
+    assert manifest["starts"] == [{"start": "first", "cpu": "x"}, {"start": "second", "cpu": "y"}]
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"starts": 3}'])
+def test_a_manifest_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=f"{MANIFEST}: not the manifest of a run"):
+        Store(tmp_path).start({}, {}, "now")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bench.report.render import Section
 
 
+CHAPTER = "chapter"  # the suite that asks the chapter's questions
+
+
 class Format(StrEnum):
     """How a report is printed."""
 
@@ -27,8 +30,11 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder that `relubench run` wrote.")],
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, rows.csv and the chapter's files.")] = None,
     format: Annotated[Format, typer.Option(help="How to print; csv prints a line a row of results.")] = Format.TEXT,
+    chapter: Annotated[
+        bool | None, typer.Option(help="The tutorial chapter's values beside ours.  [default: for the suite chapter]")
+    ] = None,
 ) -> None:
-    """Print the tables of a run: verdicts, bounds, times, solvers, attacks and the chapter's values beside ours.
+    """Print the tables of a run: verdicts, bounds, times, solvers and attacks.
 
     Example: relubench report results/quick --out report
     """
@@ -41,10 +47,11 @@ def report(
     for note in loaded.notes:
         errors.print(f"note: {note}", markup=False)
     sections = [summary_section(loaded), *run_sections(loaded)]
-    chapter = chapter_sections(loaded)
-    _print(loaded, [*sections, *chapter], format)
+    wanted = loaded.suite_name == CHAPTER if chapter is None else chapter
+    chapter_tables = chapter_sections(loaded) if wanted else []
+    _print(loaded, [*sections, *chapter_tables], format)
     if out is not None:
-        _write(loaded, sections, chapter, out)
+        _write(loaded, sections, chapter_tables, out)
 
 
 def _print(run: Run, sections: list[Section], format: Format) -> None:

@@ -53,6 +53,11 @@ class Run:
     manifest: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def suite_name(self) -> str:
+        """The suite's name, the folder's where no manifest has it."""
+        return str((self.manifest.get("suite") or {}).get("name") or self.folder.resolve().name)
+
 
 def load_run(folder: Path) -> Run:
     """Read a run's folder.

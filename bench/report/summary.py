@@ -17,7 +17,7 @@ def summary_section(run: Run) -> Section:
     lines = [f"{len(run.rows)} rows ({rows}{f'; {failed} failed' if failed else ''})"]
     lines += [f"Suite: {suite['description']}."] if suite.get("description") else []
     lines += dict.fromkeys(_machine(start) for start in run.manifest.get("starts", []))
-    return Section(str(suite.get("name") or run.folder.resolve().name), lines=tuple(lines))
+    return Section(run.suite_name, lines=tuple(lines))
 
 
 def _machine(start: dict[str, Any]) -> str:

@@ -113,9 +113,17 @@ def test_a_broken_array_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_the_command_writes_the_chapter_with_its_pictures(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = run_report(write_run(run, [save_attack(run, "a")]), "--out", tmp_path / "out")
+    done = run_report(write_run(run, [save_attack(run, "a")]), "--chapter", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out" / "chapter.md").read_text()
     assert "(images/pgd_linf_mnist_cnn.png)" in text
     assert "75.00 %" in text
     assert (tmp_path / "out" / "images" / "pgd_linf_mnist_cnn.png").stat().st_size > 1000
+
+
+def test_a_run_of_another_suite_has_no_chapter_unless_asked(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = run_report(write_run(run, [save_attack(run, "a")]), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "chapter" not in done.stdout
+    assert not (tmp_path / "out" / "chapter.md").exists()

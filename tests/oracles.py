@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
@@ -60,7 +61,7 @@ def _least(c: Array, A: Array, limits: Array, low: Array, high: Array) -> float:
     return float(answer.fun) if answer.status == 0 else math.inf
 
 
-def textbook_problem(network: LayerList, instance: Instance, row: int = 0, *, relaxation: bool) -> tuple[object, float]:
+def textbook_problem(network: LayerList, instance: Instance, row: int = 0, *, relaxation: bool) -> tuple[Any, float]:
     """A fully connected network's problem in cvxpy, as Tjeng, Xiao and Tedrake write it, and the objective's constant.
 
     One binary and four rows for every neuron, with bounds by the signs of the weights.
@@ -91,5 +92,5 @@ def textbook_margin(network: LayerList, instance: Instance, row: int = 0, *, rel
 
     problem, constant = textbook_problem(network, instance, row, relaxation=relaxation)
     options = {} if relaxation else {"mip_rel_gap": 1e-9}
-    value = problem.solve(solver=cp.SCIPY, scipy_options=options)  # type: ignore[attr-defined]
+    value = problem.solve(solver=cp.SCIPY, scipy_options=options)
     return float(value) + constant

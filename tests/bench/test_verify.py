@@ -245,11 +245,11 @@ def test_all_targets_are_solved_in_one_session_that_loads_once(method: str) -> N
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_time_limit_ends_in_unknown_with_a_bracket(solver: str) -> None:
-    x, label = image_of(5)
-    outcome = verify("mnist_small", x, label, 0.05, "milp", solver, targets=[3, 8], time_limit_s=0.5)
+    x, label = image_of(0)  # it has no witness: its margin to class 9 is 4.1, which takes Gurobi seconds to prove
+    outcome = verify("mnist_small", x, label, 0.05, "milp", solver, targets=[9, 3], time_limit_s=0.4)
     assert outcome.verdict is Verdict.UNKNOWN
     assert "time_limit" in outcome.status
-    assert "time limit" in outcome.evidence
+    assert "time" in outcome.evidence  # CBC has its own words for it
     assert np.isfinite(outcome.upper).all()
     assert not np.isnan(outcome.lower).any()
     assert (outcome.lower <= outcome.upper).all()

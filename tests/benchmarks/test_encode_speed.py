@@ -1,0 +1,156 @@
+"""Encoding and loading mnist_small's MILP, against cvxpy and against handing over ready arrays.
+
+What is compared runs in turns in one thread; of each the best round's CPU seconds count, which a busy machine disturbs
+least.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.methods.relaxation import encode_instance
+from bench.verification import instance_bounds, lowered_network
+from networks import zoo
+from networks.data import test_image as image_of  # not under a name that pytest collects
+from networks.instance import Instance, ball
+from solvers.backend import SolverOptions
+from solvers.encode import Encoding
+from solvers.linear_model import LinearModel
+from solvers.registry import get
+from tests.oracles import textbook_problem
+
+EPSILON = 0.05
+LEAST_SPEEDUP = 10.0  # over building and compiling the textbook problem in cvxpy
+MOST_OVERHEAD = 3.0  # over the solver's own call with ready arrays
+CVXPY_ROUNDS, ARRAY_ROUNDS = 10, 100
+SOLVER = pytest.mark.parametrize("solver", ["highs", "gurobi"])
+
+
+@pytest.fixture(scope="module")
+def instance() -> Instance:
+    return ball(zoo.load("mnist_small"), *image_of(0), EPSILON)
+
+
+@pytest.fixture(scope="module")
+def encode_only(instance: Instance) -> Callable[[], Encoding]:
+    """Encoding, with lowering and bounds done."""
+    network = zoo.load("mnist_small")
+    lowered, bounds = lowered_network(network), instance_bounds(network, instance)
+    return lambda: encode_instance(lowered, instance, bounds, False, "compact")
+
+
+def best_in_turns(rounds: int, *functions: Callable[[], object]) -> list[float]:
+    """The fewest CPU seconds of each; the first round is a warm-up."""
+    seconds = np.empty((rounds + 1, len(functions)))
+    for row in seconds:
+        for index, function in enumerate(functions):
+            start = time.thread_time()
+            function()
+            row[index] = time.thread_time() - start
+    return [float(best) for best in seconds[1:].min(axis=0)]
+
+
+def encode_and_load(encode_only: Callable[[], Encoding], solver: str) -> None:
+    get(solver).load(encode_only().model, SolverOptions()).close()
+
+
+@SOLVER
+def test_encoding_and_loading_is_ten_times_faster_than_cvxpy(
+    benchmark: BenchmarkFixture,
+    capsys: pytest.CaptureFixture[str],
+    instance: Instance,
+    encode_only: Callable[[], Encoding],
+    solver: str,
+) -> None:
+    def compile_textbook() -> None:
+        problem, _ = textbook_problem(zoo.load("mnist_small"), instance, relaxation=False)
+        problem.get_problem_data(solver.upper())
+
+    def ours() -> None:
+        encode_and_load(encode_only, solver)
+
+    benchmark.pedantic(ours, rounds=5, warmup_rounds=1)
+    ours_s, cvxpy_s = best_in_turns(CVXPY_ROUNDS, ours, compile_textbook)
+    speedup = cvxpy_s / ours_s
+    benchmark.extra_info.update({"ours_s": ours_s, "cvxpy_s": cvxpy_s, "speedup": speedup})
+    with capsys.disabled():
+        print(f"\n{solver}: encoded and loaded {1e3 * ours_s:.2f} ms, cvxpy {1e3 * cvxpy_s:.1f} ms, {speedup:.0f}x")
+    assert speedup >= LEAST_SPEEDUP
+
+
+@SOLVER
+def test_encoding_and_loading_is_within_three_times_of_handing_over_ready_arrays(
+    benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str], encode_only: Callable[[], Encoding], solver: str
+) -> None:
+    hand_over = HAND_OVERS[solver](encode_only().model)
+
+    def ours() -> None:
+        encode_and_load(encode_only, solver)
+
+    benchmark.pedantic(ours, rounds=20, warmup_rounds=1)
+    ours_s, arrays_s, encode_s = best_in_turns(ARRAY_ROUNDS, ours, hand_over, encode_only)
+    overhead = ours_s / arrays_s
+    benchmark.extra_info.update({"ours_s": ours_s, "arrays_s": arrays_s, "encode_s": encode_s, "overhead": overhead})
+    with capsys.disabled():
+        print(
+            f"\n{solver}: encoded and loaded {1e3 * ours_s:.2f} ms (encoded {1e3 * encode_s:.2f}), "
+            f"ready arrays {1e3 * arrays_s:.2f} ms, {overhead:.2f}x"
+        )
+    assert overhead <= MOST_OVERHEAD
+
+
+def highs_hand_over(model: LinearModel) -> Callable[[], None]:
+    """The least program that gives HiGHS arrays which it can take as they are."""
+    import highspy
+
+    arrays = (model.c, model.col_lower, model.col_upper, model.row_lower, model.row_upper)
+    start, index = model.A.indptr.astype(np.int32), model.A.indices.astype(np.int32)
+    integrality = model.integer.astype(np.int32)
+    sizes = (model.column_count, model.row_count, model.A.nnz)
+    row_wise, minimize = int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize)
+
+    def hand_over() -> None:
+        highs = highspy.Highs()
+        highs.setOptionValue("output_flag", False)
+        highs.passModel(*sizes, row_wise, minimize, model.offset, *arrays, start, index, model.A.data, integrality)
+
+    return hand_over
+
+
+def gurobi_hand_over(model: LinearModel) -> Callable[[], None]:
+    """The least program that gives Gurobi arrays which it can take as they are, in a silent environment."""
+    import gurobipy
+
+    columns = model.A.tocsc()
+    equal = model.row_lower == model.row_upper
+    assert np.isneginf(model.row_lower[~equal]).all()  # the other rows are all `<=`
+    arrays: dict[str, Any] = {
+        "numvars": model.column_count,
+        "numconstrs": model.row_count,
+        "objcon": model.offset,
+        "obj": model.c,
+        "lb": model.col_lower,
+        "ub": model.col_upper,
+        "vtype": np.where(model.integer, b"I", b"C"),
+        "constr_csc": (columns.data, columns.indices, columns.indptr),
+        "sense": np.where(equal, b"=", b"<"),
+        "rhs": model.row_upper,
+    }
+
+    def hand_over() -> None:
+        env = gurobipy.Env(empty=True)
+        env.setParam("OutputFlag", 0)
+        env.start()
+        gurobipy.loadModel(env=env, **arrays).close()
+        env.close()
+
+    return hand_over
+
+
+HAND_OVERS = {"highs": highs_hand_over, "gurobi": gurobi_hand_over}

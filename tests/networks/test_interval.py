@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from fractions import Fraction
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,25 @@ from networks.bounds import interval
 from networks.errors import InputError
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU
 from networks.lowering import conv_affine
+from tests.networks.exact_intervals import ExactBox, exact_bounds, exact_margins
 from tests.networks.strategies import SEEDS, Box, boxes, layer_lists, points_in
 
 CLOSE = 1e-12  # excess width in units of the largest sum of absolute products, a thousand roundings or so
 TINY, HUGE = 5e-324, 1e300
 
-ExactBox = tuple[list[Fraction], list[Fraction]]
 
-
-@pytest.fixture(params=["denormals kept", "denormals flushed"])
-def denormals(request: pytest.FixtureRequest) -> Iterator[str]:
-    if not torch.set_flush_denormal(request.param == "denormals flushed"):
+@contextmanager
+def denormals_flushed(flushed: bool) -> Iterator[None]:
+    """Numbers below 2^-1022 count as zero in here, where asked and where the processor can."""
+    if not torch.set_flush_denormal(flushed) and flushed:
         pytest.skip("this processor cannot flush denormal numbers")
-    yield request.param
-    torch.set_flush_denormal(False)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+FLUSHED = pytest.mark.parametrize("flushed", [False, True], ids=["denormals kept", "denormals flushed"])
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,36 +75,49 @@ def test_margins_contain_the_exact_interval_and_hardly_more(data: st.DataObject)
     assert_close(computed, exact, CLOSE * np.abs(C) @ magnitudes(network, box)[-1][1].ravel())
 
 
+@FLUSHED
 @pytest.mark.parametrize("scale", [1e-320, 1e-308, 1e-300, 1e-160, 1e-20, 1e20, 1e150, HUGE])
 @pytest.mark.parametrize("inputs", [1e-320, 1e-160, 1.0, HUGE])
-def test_bounds_contain_the_exact_interval_at_any_scale(scale: float, inputs: float, denormals: str) -> None:
+def test_bounds_contain_the_exact_interval_at_any_scale(scale: float, inputs: float, flushed: bool) -> None:
     rng = np.random.default_rng(1)
     network = LayerList((2, 3, 3), (Flatten(), *(_scaled(rng, scale, *size) for size in ((5, 18), (4, 5), (3, 4)))))
     centre, radius = rng.normal(size=(2, 3, 3)), rng.uniform(0, 0.5, (2, 3, 3))
-    box = inputs * (centre - radius), inputs * (centre + radius)
-    C = rng.normal(size=(2, 3))
-    computed = [*bounds_of(network, box), interval_margins(network, box[0][None], box[1][None], C)]
-    torch.set_flush_denormal(False)  # the comparisons are exact again
-    for pair, exact in zip(computed, [*exact_bounds(network, box), exact_margins(network, box, C)], strict=True):
-        assert_contains(pair, exact)
+    assert_sound(network, (inputs * (centre - radius), inputs * (centre + radius)), rng.normal(size=(2, 3)), flushed)
 
 
-@pytest.mark.parametrize("weight", [TINY, 1e-310, 2.0**-1022])
-def test_denormal_weights_on_huge_inputs_are_not_lost(weight: float, denormals: str) -> None:
-    network = LayerList((2,), (Linear(np.full((1, 2), weight), np.zeros(1)),))
-    box = np.full(2, 1e308), np.full(2, 1.5e308)
-    computed = [*bounds_of(network, box), interval_margins(network, box[0][None], box[1][None], np.ones((1, 1)))]
-    torch.set_flush_denormal(False)
-    for pair in computed:
-        assert_contains(pair, exact_bounds(network, box)[0])
+@FLUSHED
+@pytest.mark.parametrize(
+    ("weight", "inputs", "margin"),
+    [
+        (TINY, 1e308, 1.0),
+        (1e-310, 1e308, 1.0),
+        (2.0**-1022, 1e308, 1.0),
+        (HUGE, 1e-310, 1.0),
+        (HUGE, 1.0, 1e-310),
+        (1e-200, HUGE, 1e-200),
+        (1e-160, 1e-160, HUGE),
+        (1e-310, 1.0, HUGE),
+    ],
+)
+def test_what_underflows_or_is_flushed_is_not_lost(weight: float, inputs: float, margin: float, flushed: bool) -> None:
+    network = LayerList((2,), (Linear(np.full((2, 2), weight), np.zeros(2)),))
+    assert_sound(network, (np.full(2, inputs), np.full(2, 1.5 * inputs)), np.full((1, 2), margin), flushed)
 
 
-def test_denormal_margins_on_huge_weights_are_not_lost(denormals: str) -> None:
-    network = LayerList((1,), (Linear(np.full((2, 1), HUGE), np.full(2, HUGE)),))
-    box, C = (np.full(1, 1.0), np.full(1, 2.0)), np.full((1, 2), 1e-310)
-    computed = interval_margins(network, box[0][None], box[1][None], C)
-    torch.set_flush_denormal(False)
-    assert_contains(computed, exact_margins(network, box, C))
+def test_the_rounding_of_the_radius_itself_is_counted() -> None:
+    rng = np.random.default_rng(10)
+    network = LayerList((30,), (Linear(rng.normal(size=(40, 30)), np.zeros(40)),))
+    radius = rng.uniform(0, 1, 30)  # around zero, so that the centre has no error to hide behind
+    assert_sound(network, (-radius, radius), rng.normal(size=(20, 40)))
+
+
+def test_the_rounding_of_the_folded_margins_is_counted() -> None:
+    rng = np.random.default_rng(11)
+    weight = rng.normal(size=(1, 6)) + 1e-14 * rng.normal(size=(8, 6))  # classes that hardly differ
+    C = rng.normal(size=(20, 8))
+    C -= C.mean(axis=1, keepdims=True)
+    point = rng.uniform(0, 1, 6)
+    assert_sound(LayerList((6,), (Linear(weight, np.zeros(8)),)), (point, point), C)
 
 
 @pytest.mark.parametrize("big", [1e16, 1e100, 1e307])
@@ -163,7 +181,8 @@ def test_margins_of_its_own_for_every_box_agree_with_shared_ones() -> None:
 
 
 def test_a_batch_gives_what_its_boxes_give_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(interval.CHUNK_NUMBERS, "cpu", 500)  # several chunks, the last one smaller
+    monkeypatch.setattr(interval, "LEAST_BOXES", 4)
+    monkeypatch.setitem(interval.CHUNK_NUMBERS, "cpu", 1)  # several chunks, the last one smaller
     network, rng = convolutional(), np.random.default_rng(6)
     lower = rng.uniform(0, 1, (11, 2, 5, 5))
     upper = lower + rng.uniform(0, 0.1, lower.shape)
@@ -244,7 +263,8 @@ def test_boxes_that_do_not_fit_are_refused(lower: Any, upper: Any, message: str)
 
 
 def test_a_refused_box_in_a_later_chunk_has_its_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(interval.CHUNK_NUMBERS, "cpu", 6)
+    monkeypatch.setattr(interval, "LEAST_BOXES", 2)
+    monkeypatch.setitem(interval.CHUNK_NUMBERS, "cpu", 1)
     lower = np.zeros((9, 2))
     lower[7, 1] = 2.0
     with pytest.raises(InputError, match=r"lower\[7, 1\] is 2.0, above its upper bound 1.0"):
@@ -289,50 +309,12 @@ def bounds_of(network: LayerList, box: Box) -> list[tuple[Array, Array]]:
     return interval_bounds(network, box[0][None], box[1][None])
 
 
-def exact_bounds(network: LayerList, box: Box) -> list[ExactBox]:
-    """Interval propagation of one box in rational numbers, flat, a pair a layer."""
-    low, high = ([Fraction(v) for v in bound.ravel().tolist()] for bound in box)
-    shape, pairs = network.input_shape, []
-    for layer, after in zip(network.layers, network.shapes, strict=True):
-        if isinstance(layer, ReLU):
-            low, high = [max(v, Fraction(0)) for v in low], [max(v, Fraction(0)) for v in high]
-        elif isinstance(layer, Conv2d):
-            A, b = conv_affine(layer, shape)
-            low, high = exact_affine(fractions(A.toarray()), fractions(b), (low, high))
-        elif isinstance(layer, Linear):
-            low, high = exact_affine(fractions(layer.weight), fractions(layer.bias), (low, high))
-        pairs.append((low, high))
-        shape = after
-    return pairs
-
-
-def exact_margins(network: LayerList, box: Box, C: Array) -> ExactBox:
-    """The exact interval of the margins, a last Linear layer multiplied by them first."""
-    last, hidden = network.layers[-1], network.layers[:-1]
-    rows = fractions(C)
-    if not isinstance(last, Linear):
-        return exact_affine(rows, [Fraction(0)] * len(C), exact_bounds(network, box)[-1])
-    W, b = fractions(last.weight), fractions(last.bias)
-    before = exact_bounds(LayerList(network.input_shape, hidden or (Flatten(),)), box)[-1]
-    folded = [[dot(row, column) for column in zip(*W, strict=True)] for row in rows]
-    return exact_affine(folded, [dot(row, b) for row in rows], before)
-
-
-def exact_affine(A: list[list[Fraction]], b: list[Fraction], box: ExactBox) -> ExactBox:
-    low, high = box
-    pairs = list(zip(low, high, strict=True))
-    lowest = [dot(row, [l if w > 0 else u for w, (l, u) in zip(row, pairs, strict=True)]) for row in A]
-    highest = [dot(row, [u if w > 0 else l for w, (l, u) in zip(row, pairs, strict=True)]) for row in A]
-    return [s + v for s, v in zip(lowest, b, strict=True)], [s + v for s, v in zip(highest, b, strict=True)]
-
-
-def dot(left: Any, right: Any) -> Fraction:
-    return sum((a * b for a, b in zip(left, right, strict=True) if a), Fraction(0))
-
-
-def fractions(array: Array) -> Any:
-    """An array as nested lists of the rational numbers that its floats are."""
-    return [fractions(row) for row in array] if array.ndim else Fraction(float(array))
+def assert_sound(network: LayerList, box: Box, C: Array, flushed: bool = False) -> None:
+    """Every layer's bounds and the margins' contain the exact intervals."""
+    with denormals_flushed(flushed):
+        computed = [*bounds_of(network, box), interval_margins(network, box[0][None], box[1][None], C)]
+    for pair, exact in zip(computed, [*exact_bounds(network, box), exact_margins(network, box, C)], strict=True):
+        assert_contains(pair, exact)
 
 
 def assert_contains(computed: tuple[Array, Array], exact: ExactBox) -> None:

@@ -27,7 +27,9 @@ def attack(
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Save the adversarial images to this .npz file.")] = None,
     json: Json = False,
-    fail_over: Annotated[float | None, typer.Option(help="Exit with code 1 if the error rate is above this.")] = None,
+    fail_over: Annotated[
+        float | None, typer.Option(help="Exit with code 1 if the error rate is above this.", min=0, max=1)
+    ] = None,
 ) -> None:
     """Attack test images and print the error rate and the speed.
 

@@ -31,7 +31,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, rows.csv and the chapter's files.")] = None,
     format: Annotated[Format, typer.Option(help="How to print; csv prints a line a row of results.")] = Format.TEXT,
     chapter: Annotated[
-        bool | None, typer.Option(help="The tutorial chapter's values beside ours.  [default: for the suite chapter]")
+        bool | None,
+        typer.Option(help="The tutorial chapter's values beside ours.", show_default="for the suite chapter"),
     ] = None,
 ) -> None:
     """Print the tables of a run: verdicts, bounds, times, solvers and attacks.

@@ -18,7 +18,7 @@ INTERRUPTED = 130  # what shells give for Ctrl-C
 
 def run(
     suite: Annotated[str, typer.Argument(help="A shipped suite (`relubench suites`) or a TOML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: results/NAME]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="results/NAME")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the full MNIST set.")] = None,
     report: Annotated[bool, typer.Option(help="Print the report at the end.")] = True,
 ) -> None:

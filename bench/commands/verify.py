@@ -20,7 +20,7 @@ FAIL_ON = ("never", "falsified", "unverified")
 def verify(
     network: Network,
     epsilon: Epsilon,
-    image: Annotated[int | None, typer.Option("--image", "-i", help="Index of a test image.  [default: 0]")] = None,
+    image: Annotated[int | None, typer.Option("--image", "-i", help="Index of a test image.", show_default="0")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A .npy file instead of a test image.")] = None,
     label: Annotated[int | None, typer.Option(help="The true class; a test image has its own.")] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="interval, lp or milp.")] = "milp",

@@ -113,11 +113,11 @@ def _compact(build: _Build, affine: Affine, previous: Indices, lower: Array, upp
     p = build.columns(np.zeros_like(l), -l)
     v = build.columns(np.zeros_like(l), np.ones_like(l), integer=True)
     z_unstable = z[unstable[live]]
-    # z - p - W z' = b
-    equality = build.rows(affine.b[live], affine.b[live])
-    build.minus_weights(_spread(equality, live), affine.A, previous)
-    build.entries(equality, z, 1.0)
-    build.entries(equality[unstable[live]], p, -1.0)
+    # W z' - z + p = -b
+    equality = build.rows(-affine.b[live], -affine.b[live])
+    build.weights(_spread(equality, live), affine.A, previous)
+    build.entries(equality, z, -1.0)
+    build.entries(equality[unstable[live]], p, 1.0)
     # z - u v <= 0
     upper_row = build.rows(np.full_like(u, -np.inf), np.zeros_like(u))
     build.entries(upper_row, z_unstable, 1.0)
@@ -141,10 +141,10 @@ def _textbook(build: _Build, affine: Affine, previous: Indices, lower: Array, up
     infinite = np.full_like(lower, np.inf)
     z = build.columns(-infinite, infinite)
     v = build.columns(np.zeros_like(lower), np.ones_like(lower), integer=True)
-    # z - W z' >= b
-    above = build.rows(affine.b, infinite)
-    build.minus_weights(above, affine.A, previous)
-    build.entries(above, z, 1.0)
+    # W z' - z <= -b
+    above = build.rows(-infinite, -affine.b)
+    build.weights(above, affine.A, previous)
+    build.entries(above, z, -1.0)
     # z >= 0
     positive = build.rows(np.zeros_like(lower), infinite)
     build.entries(positive, z, 1.0)
@@ -152,11 +152,11 @@ def _textbook(build: _Build, affine: Affine, previous: Indices, lower: Array, up
     upper_row = build.rows(-infinite, np.zeros_like(lower))
     build.entries(upper_row, z, 1.0)
     build.entries(upper_row, v, -upper)
-    # z - W z' - l v <= b - l
-    lower_row = build.rows(-infinite, affine.b - lower)
-    build.minus_weights(lower_row, affine.A, previous)
-    build.entries(lower_row, z, 1.0)
-    build.entries(lower_row, v, -lower)
+    # W z' - z + l v >= l - b
+    lower_row = build.rows(lower - affine.b, infinite)
+    build.weights(lower_row, affine.A, previous)
+    build.entries(lower_row, z, -1.0)
+    build.entries(lower_row, v, lower)
     return z
 
 
@@ -192,11 +192,11 @@ class _Build:
     def entries(self, rows: Indices, columns: Indices, values: Array | float) -> None:
         self.triplets.append((rows, columns, np.full(len(rows), values)))
 
-    def minus_weights(self, rows: Indices, A: sparse.csr_array, previous: Indices) -> None:
-        """`-A`, with a neuron's weights in its row of `rows` and its inputs' columns in `previous`."""
-        entry_rows, entry_columns = np.repeat(rows, np.diff(A.indptr)), previous[A.indices]
+    def weights(self, rows: Indices, A: sparse.csr_array, previous: Indices) -> None:
+        """`A`, with a neuron's weights in its row of `rows` and its inputs' columns in `previous`."""
+        entry_rows, entry_columns = np.repeat(rows, np.diff(A.indptr)), previous.take(A.indices)
         kept = (entry_rows != NONE) & (entry_columns != NONE)
-        self.triplets.append((entry_rows[kept], entry_columns[kept], -A.data[kept]))
+        self.triplets.append((entry_rows[kept], entry_columns[kept], A.data[kept]))
 
     def model(self, c: Array, offset: float, *, relaxation: bool) -> LinearModel:
         rows, columns, values = (np.concatenate(parts) for parts in zip(*self.triplets, strict=True))

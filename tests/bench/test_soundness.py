@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import verify
-from bench.methods.attacks import attack
+from bench import attack, verify
 from networks import zoo
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from networks.layers import LayerList

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,12 +32,14 @@ def test_help_imports_neither_numpy_nor_torch_nor_a_solver(arguments: tuple[str,
 
 
 def test_help_answers_within_a_second() -> None:
+    # Processor time: what others do on the machine at the same time is not ours.
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([*RELUBENCH, "--help"], check=True, capture_output=True, timeout=60)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < HELP_S
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert 0 < min(seconds) < HELP_S
 
 
 def test_the_packages_themselves_import_nothing_heavy() -> None:

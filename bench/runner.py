@@ -180,6 +180,7 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
     from bench.verification import verify
 
     image, label = data.test_image(cell.image or 0, data_dir)
+    asked = _asked_of_solver(cell)  # imports the solver, before any clock starts
     outcome = verify(
         network,
         image,
@@ -193,7 +194,7 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         seed=cell.seed,
         formulation=cell.formulation or "compact",
     )
-    fields = {**_outcome_fields(outcome), **_asked_of_solver(cell)}
+    fields = {**_outcome_fields(outcome), **asked}
     prediction = network.forward(outcome.worst_input[None]).argmax()
     return fields, {"worst_input": outcome.worst_input, "prediction": prediction}
 

@@ -28,7 +28,7 @@ from tests.oracles import textbook_problem
 EPSILON = 0.05
 LEAST_SPEEDUP = 10.0  # over building and compiling the textbook problem in cvxpy
 MOST_OVERHEAD = 3.0  # over the solver's own call with ready arrays
-CVXPY_ROUNDS, ARRAY_ROUNDS = 20, 100
+CVXPY_ROUNDS, ARRAY_ROUNDS = 20, 250
 SOLVER = pytest.mark.parametrize("solver", ["highs", "gurobi"])
 
 

@@ -79,8 +79,9 @@ UNIT = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
 INFINITY = math.inf
 ANYWHERE: Place = (None, None)
-# Numbers in the largest working array of one chunk: the few that a CPU works on stay in its cache.
-CHUNK_NUMBERS = {"cpu": 2**19, "cuda": 2**26}
+# Numbers in the largest working array of one chunk: few on a CPU, for each of its threads, so that they stay in cache.
+THREAD_NUMBERS = 2**18
+GPU_NUMBERS = 2**26
 LEAST_BOXES = 64  # in a chunk all the same: the threads share a convolution's boxes among them
 PREPARED_NETWORKS = 4  # the last few keep their |W| on the device, so that asking again does not redo it
 
@@ -378,7 +379,8 @@ def _places(network: LayerList, box: Pair) -> list[Pair]:
 
 def _chunks(count: int, device: torch.device, largest: int) -> Iterator[slice]:
     """Slices of the batch whose working arrays, `largest` numbers a box, keep to the device's limit."""
-    size = max(LEAST_BOXES, CHUNK_NUMBERS.get(device.type, CHUNK_NUMBERS["cuda"]) // largest)
+    limit = THREAD_NUMBERS * torch.get_num_threads() if device.type == "cpu" else GPU_NUMBERS
+    size = max(LEAST_BOXES, limit // largest)
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 

@@ -182,7 +182,7 @@ def test_margins_of_its_own_for_every_box_agree_with_shared_ones() -> None:
 
 def test_a_batch_gives_what_its_boxes_give_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interval, "LEAST_BOXES", 4)
-    monkeypatch.setitem(interval.CHUNK_NUMBERS, "cpu", 1)  # several chunks, the last one smaller
+    monkeypatch.setattr(interval, "THREAD_NUMBERS", 1)  # several chunks, the last one smaller
     network, rng = convolutional(), np.random.default_rng(6)
     lower = rng.uniform(0, 1, (11, 2, 5, 5))
     upper = lower + rng.uniform(0, 0.1, lower.shape)
@@ -264,7 +264,7 @@ def test_boxes_that_do_not_fit_are_refused(lower: Any, upper: Any, message: str)
 
 def test_a_refused_box_in_a_later_chunk_has_its_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interval, "LEAST_BOXES", 2)
-    monkeypatch.setitem(interval.CHUNK_NUMBERS, "cpu", 1)
+    monkeypatch.setattr(interval, "THREAD_NUMBERS", 1)
     lower = np.zeros((9, 2))
     lower[7, 1] = 2.0
     with pytest.raises(InputError, match=r"lower\[7, 1\] is 2.0, above its upper bound 1.0"):

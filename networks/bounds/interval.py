@@ -77,7 +77,6 @@ Step = Callable[[Tensor, Tensor, Place], Pair]
 
 UNIT = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
-INFINITY = math.inf
 ANYWHERE: Place = (None, None)
 # Numbers in the largest working array of one chunk: few on a CPU, for each of its threads, so that they stay in cache.
 THREAD_NUMBERS = 2**18
@@ -245,8 +244,8 @@ def _around(centre: Tensor, radius: Tensor, place: Place) -> Pair:
     """`centre -+ radius`; where either is infinite or NaN, -inf and +inf."""
     low = torch.sub(centre, radius, out=place[0])
     high = torch.add(centre, radius, out=place[1])
-    low.nan_to_num_(nan=-INFINITY, posinf=-INFINITY, neginf=-INFINITY)
-    high.nan_to_num_(nan=INFINITY, posinf=INFINITY, neginf=INFINITY)
+    low.nan_to_num_(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+    high.nan_to_num_(nan=math.inf, posinf=math.inf, neginf=math.inf)
     return low, high
 
 
@@ -344,7 +343,7 @@ def _check_box(box: Pair, chunk: slice) -> None:
     """Raise InputError unless the chunk's bounds are finite and in order."""
     low, high = box[0][chunk], box[1][chunk]
     least, most = (high - low).aminmax()
-    if not (least >= 0 and most < INFINITY):  # NaN included
+    if not (least >= 0 and most < math.inf):  # NaN included
         _explain_box(low, high, chunk)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
 
 from bench.outcome import plain
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
 
@@ -111,7 +114,7 @@ class Row:
     build_s: float | None = None
     solve_s: float | None = None
     total_s: float | None = None
-    counters: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, int | float] = field(default_factory=dict)
     device: str = "cpu"
     arrays: str | None = None
     error: str | None = None
@@ -123,7 +126,37 @@ class Row:
         return json.dumps(plain(asdict(self)), allow_nan=False)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Row:
-        """A row out of a parsed line; keys of later schemas are passed over."""
-        known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+    def from_json(cls, line: str | bytes) -> Row:
+        """A row out of its line, with checked types; keys of later schemas are passed over.
+
+        Raises
+        ------
+        ValueError
+            Not JSON, not a row, or lists of unequal length.
+        """
+        from pydantic import ValidationError
+
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"not JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a JSON object, found {type(values).__name__}")
+        if isinstance(values.get("counters"), dict):  # null stands for what was not finite
+            values["counters"] = {name: value for name, value in values["counters"].items() if value is not None}
+        try:
+            row = _adapter().validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
+        if not len(row.targets) == len(row.lower) == len(row.upper):
+            lengths = f"{len(row.targets)}, {len(row.lower)} and {len(row.upper)}"
+            raise ValueError(f"targets, lower and upper have {lengths} entries; expected as many of each")
+        return row
+
+
+@cache
+def _adapter() -> TypeAdapter[Row]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Row)

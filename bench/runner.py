@@ -247,6 +247,9 @@ def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         "error_rate": result.error_rate,
         "images_per_s": result.images_per_s,
         "total_s": result.seconds,
+        "steps": result.steps,
+        "step": result.step,
+        "restarts": result.restarts,
         "device": result.device,
     }
     arrays = {

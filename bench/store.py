@@ -61,7 +61,8 @@ class Store:
         make_folder(folder)
         self.folder = folder
         self._set_torn_line_aside()
-        self.finished = {row["cell"] for row in read_rows(folder)} if (folder / ROWS).exists() else set()
+        rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
+        self.finished = {row.cell for row in rows if row.error is None}  # what failed is tried again
 
     def append(self, row: Row) -> None:
         """Write one row and wait until it is on disk."""
@@ -70,7 +71,8 @@ class Store:
             file.write(row.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.finished.add(row.cell)
+        if row.error is None:
+            self.finished.add(row.cell)
 
     def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
         """Save a cell's arrays; returns the file's path relative to the folder."""
@@ -83,7 +85,7 @@ class Store:
     def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
         """Write the manifest; a resumed run adds its environment to those before."""
         path = self.folder / MANIFEST
-        starts = [*_earlier_starts(path), {"start": started, **environment}]
+        starts = [*read_manifest(self.folder).get("starts", []), {"start": started, **environment}]
         temporary = path.with_suffix(".tmp")
         with writing(temporary):
             temporary.write_text(json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n", encoding="utf-8")
@@ -115,37 +117,51 @@ def save_npz(path: Path, **arrays: Any) -> None:
         np.savez_compressed(path, **arrays)
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """All rows of a run, as parsed. A torn last line is passed over.
+def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
+    """All rows of a run, and notes. A last line torn off while it was written is passed over with a note.
 
     Raises
     ------
     InputError
-        There are no rows, or a line is not a row.
+        The file cannot be read, or a line is no row; the message has the file and the line's number.
     """
     path = folder / ROWS
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; expected a folder that `relubench run` wrote") from error
-    return [_parse(line, path, number) for number, line in enumerate(lines, start=1)]
+    lines = _read(path).splitlines(keepends=True)
+    rows, notes = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(Row.from_json(line))
+        except ValueError as error:
+            if number == len(lines) and not line.endswith(b"\n"):
+                notes.append(f"{path.name}, line {number}: torn off while it was written; passed over")
+                continue
+            raise InputError(f"{path}, line {number}: {error}") from error
+    return rows, notes
 
 
-def _earlier_starts(path: Path) -> list[Any]:
-    """The starts that the manifest has; none where there is no manifest."""
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run, empty where there is none.
+
+    Raises
+    ------
+    InputError
+        It is not a manifest.
+    """
+    path = folder / MANIFEST
     if not path.exists():
-        return []
+        return {}
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["starts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the manifest of a run: {type(error).__name__}: {error}") from error
-
-
-def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
+        manifest = json.loads(_read(path))
     except ValueError as error:
-        raise InputError(f"{path} line {number}: not JSON: {error}") from None
-    if not isinstance(row, dict) or not isinstance(row.get("cell"), str):
-        raise InputError(f"{path} line {number}: not a row of results; expected an object with a `cell`")
-    return row
+        raise InputError(f"{path}: not the manifest of a run: not JSON ({error})") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("starts", []), list):
+        raise InputError(f"{path}: not the manifest of a run; expected a JSON object with a list `starts`")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        expected = "expected a folder that `relubench run` wrote"
+        raise InputError(f"{path} cannot be read: {error.strerror}; {expected}") from error

@@ -161,6 +161,11 @@ class Backend(ABC):
         """Whether the solver's package is there. Imports nothing and takes no licence."""
         return importlib.util.find_spec(cls.package) is not None
 
+    @classmethod
+    def variants(cls) -> list[str]:
+        """What may stand behind the name and a colon; empty where the back-end is one solver."""
+        return []
+
     @abstractmethod
     def version(self) -> str:
         """The solver's own version."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json as json_format
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.commands.options import Json
 from bench.console import console
+
+if TYPE_CHECKING:
+    from solvers.backend import Backend
 
 FORMATS: dict[type, str] = {int: "{:,}", float: "{:.4f}"}
 
@@ -41,18 +44,10 @@ def solvers(json: Json = False) -> None:
     from solvers import registry
 
     rows = []
-    for name in registry.names():
-        found = registry.backend_class(name)
-        backend = registry.get(name) if found.installed() else None
-        able = [key for key, value in asdict(backend.capabilities).items() if value] if backend else []
-        rows.append(
-            {
-                "solver": name,
-                "version": backend.version() if backend else f"not installed: {found.install}",
-                "licence": found.licence,
-                "capabilities": ", ".join(word.replace("_", " ") for word in able),
-            }
-        )
+    for base in registry.names():
+        found = registry.backend_class(base)
+        variants = found.variants() if found.installed() else []
+        rows += [_describe_solver(name, found) for name in (base, *(f"{base}:{variant}" for variant in variants))]
     _print(rows, "Solvers", json=json)
 
 
@@ -68,6 +63,19 @@ def suites(json: Json = False) -> None:
         suite = load_suite(name)
         rows.append({"suite": name, "cells": len(expand(suite)), "description": suite.description})
     _print(rows, "Suites", json=json)
+
+
+def _describe_solver(name: str, found: type[Backend]) -> dict[str, Any]:
+    from solvers import registry
+
+    backend = registry.get(name) if found.installed() else None
+    able = [key for key, value in asdict(backend.capabilities).items() if value] if backend else []
+    return {
+        "solver": name,
+        "version": backend.version() if backend else f"not installed: {found.install}",
+        "licence": found.licence,
+        "capabilities": ", ".join(word.replace("_", " ") for word in able),
+    }
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from bench.row import Row
+from bench.store import ROWS, read_manifest, read_rows
 from networks.errors import InputError
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-ROWS_FILE, MANIFEST_FILE = "rows.jsonl", "manifest.json"
 # What makes two rows the same question; their bounds bracket the same numbers.
 INSTANCE = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
 OUTCOMES = ["failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
@@ -69,98 +64,15 @@ def load_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
-    rows, notes = read_rows(folder / ROWS_FILE)
+    rows, notes = read_rows(folder)
     if not rows:
-        raise InputError(f"{folder / ROWS_FILE}: no complete row; nothing to report")
+        raise InputError(f"{folder / ROWS}: no complete row; nothing to report")
     kept = latest(rows)
     if len(kept) < len(rows):
         notes.append(f"{len(rows) - len(kept)} rows were measured again later: the last of each cell counts")
     targets = by_target(kept)
     frame = tidy(kept).assign(bound_gap=bound_gaps(targets))
-    return Run(folder, frame, targets, read_manifest(folder / MANIFEST_FILE), tuple(notes))
-
-
-def read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """All rows of a file, and notes. A last line that was torn off while it was written is passed over with a note.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or a line is no row.
-    """
-    lines = _read(path).splitlines(keepends=True)
-    rows, notes = [], []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(parse_row(line))
-        except ValueError as error:
-            if number == len(lines) and not line.endswith(b"\n"):
-                notes.append(f"{path.name}, line {number}: torn off while it was written; passed over")
-                continue
-            raise InputError(f"{path}, line {number}: {error}") from error
-    return rows, notes
-
-
-def parse_row(line: bytes) -> Row:
-    """One line as a row with checked types.
-
-    Raises
-    ------
-    ValueError
-        Not JSON, not a row, or lists of unequal length.
-    """
-    from pydantic import ValidationError
-
-    try:
-        values = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"expected a JSON object, found {type(values).__name__}")
-    if isinstance(values.get("counters"), dict):  # null stands for what was not finite
-        values["counters"] = {name: value for name, value in values["counters"].items() if value is not None}
-    try:
-        row = _adapter().validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
-    if not len(row.targets) == len(row.lower) == len(row.upper):
-        lengths = f"{len(row.targets)}, {len(row.lower)} and {len(row.upper)}"
-        raise ValueError(f"targets, lower and upper have {lengths} entries; expected as many of each")
-    return row
-
-
-@cache
-def _adapter() -> TypeAdapter[Row]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Row)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest, empty where there is none.
-
-    Raises
-    ------
-    InputError
-        It is not a JSON object.
-    """
-    if not path.exists():
-        return {}
-    try:
-        manifest = json.loads(_read(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(manifest, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(manifest).__name__}")
-    return manifest
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return Run(folder, frame, targets, read_manifest(folder), tuple(notes))
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:

@@ -117,12 +117,12 @@ class Cvxpy(Backend):
     licence = "Apache 2.0, and the solver's own"
 
     def __init__(self, variant: str = "") -> None:
-        from cvxpy.reductions.solvers.defines import INSTALLED_MI_SOLVERS, INSTALLED_SOLVERS
+        from cvxpy.reductions.solvers.defines import INSTALLED_MI_SOLVERS
 
         self.variant = variant.upper()
-        if self.variant and self.variant not in INSTALLED_SOLVERS:
+        if self.variant and self.variant not in self.variants():
             raise UnknownSolverError(
-                f"solver cvxpy:{variant}: CVXPY has it not installed; expected one of {', '.join(INSTALLED_SOLVERS)}"
+                f"solver cvxpy:{variant}: CVXPY has it not installed; expected one of {', '.join(self.variants())}"
             )
         known = OPTIONS.get(self.variant, {})
         self.capabilities = Capabilities(
@@ -133,6 +133,13 @@ class Cvxpy(Backend):
             threads="threads" in known,
             seed="seed" in known,
         )
+
+    @classmethod
+    def variants(cls) -> list[str]:
+        """The solvers that CVXPY has installed."""
+        from cvxpy.reductions.solvers.defines import INSTALLED_SOLVERS
+
+        return list(INSTALLED_SOLVERS)
 
     def version(self) -> str:
         """CVXPY's version and the solver's."""

@@ -313,7 +313,7 @@ def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
 def test_a_malformed_manifest_is_refused(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [verify_row()])
     (folder / "manifest.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"manifest\.json: expected a JSON object, found list"):
+    with pytest.raises(InputError, match=r"manifest\.json: not the manifest of a run; expected a JSON object"):
         load_run(folder)
 
 

@@ -23,7 +23,9 @@ def row(cell: str) -> Row:
         dataset="mnist_test",
         epsilon=0.1,
         method="lp",
+        targets=[3, 4],
         lower=[-float("inf"), 1.5],
+        upper=[2.0, 2.5],
         clip=(0.0, 1.0),
     )
 
@@ -41,14 +43,15 @@ def test_rows_are_lines_in_the_order_of_writing_and_the_store_knows_them_again(t
 def test_a_row_reads_back_as_it_was_written_with_null_for_infinity(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.append(row("one"))
-    (values,) = read_rows(tmp_path)
-    assert values["lower"] == [None, 1.5]
-    assert Row.from_dict(values).to_json() == row("one").to_json()
+    ((read,), notes) = read_rows(tmp_path)
+    assert notes == []
+    assert read.lower == [None, 1.5]
+    assert read.to_json() == row("one").to_json()
 
 
 def test_a_row_of_a_later_schema_reads_without_its_new_keys() -> None:
     values = json.loads(row("one").to_json()) | {"schema": 2, "new": True}
-    assert Row.from_dict(values).schema == 2
+    assert Row.from_json(json.dumps(values)).schema == 2
 
 
 def test_a_torn_last_line_is_set_aside(tmp_path: Path) -> None:
@@ -57,7 +60,9 @@ def test_a_torn_last_line_is_set_aside(tmp_path: Path) -> None:
     whole = (tmp_path / ROWS).read_bytes()
     torn = row("two").to_json().encode()[:40]
     (tmp_path / ROWS).write_bytes(whole + torn)
-    assert [values["cell"] for values in read_rows(tmp_path)] == ["one"]
+    rows, notes = read_rows(tmp_path)
+    assert [read.cell for read in rows] == ["one"]
+    assert notes == [f"{ROWS}, line 2: torn off while it was written; passed over"]
     again = Store(tmp_path)
     assert again.finished == {"one"}
     assert (tmp_path / ROWS).read_bytes() == whole
@@ -70,8 +75,8 @@ def test_a_torn_last_line_is_set_aside(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 2: not JSON"),
-        ("[1]", "line 2: not a row of results"),
-        ("{}", "line 2: not a row of results; expected an object with a `cell`"),
+        ("[1]", "line 2: expected a JSON object, found list"),
+        ("{}", "line 2: cell: field required"),
     ],
 )
 def test_a_line_that_is_no_row_is_refused_by_its_number(line: str, message: str, tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_the_manifest_keeps_every_start_and_the_last_suite(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"starts": 3}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"starts": 3}'])
 def test_a_manifest_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=f"{MANIFEST}: not the manifest of a run"):

@@ -247,9 +247,7 @@ def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         "error_rate": result.error_rate,
         "images_per_s": result.images_per_s,
         "total_s": result.seconds,
-        "steps": result.steps,
-        "step": result.step,
-        "restarts": result.restarts,
+        **({"step": result.step} if settings else {}),  # the default one where the suite names none
         "device": result.device,
     }
     arrays = {

@@ -16,8 +16,8 @@ test: $(VENV)/.installed-test  ## ruff, mypy --strict and the tests
 
 install: $(VENV)/.installed  ## make .venv and install relubench into it
 
-benchmarks: $(VENV)/.installed-test  ## the speed benchmarks alone, with their ratios
-	$(BIN)/python -m pytest tests/benchmarks -s
+benchmarks: $(VENV)/.installed-test  ## the speed benchmarks at their full size, with their ratios
+	RELUBENCH_FULL_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks -s
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(
     name="relubench",
     help="Robustness verification benchmarks for ReLU networks with a pluggable solver back-end.",
+    epilog="To start: relubench run quick",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,7 +1,8 @@
 """PGD against the loop that a textbook writes, taken in turns in one run.
 
 200 images and 5 steps a round: what the two cost grows with both alike. With RELUBENCH_FULL_BENCHMARKS set, as `make
-benchmarks` does, one round of 1,000 images and 40 steps, which takes minutes. One thread: where other programs want the cores, threads wait for one another, which is not to be compared.
+benchmarks` does, one round of 1,000 images and 40 steps, which takes minutes. One thread: where other programs want the
+cores, threads wait for one another, which is not to be compared.
 """
 
 import os

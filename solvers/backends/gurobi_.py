@@ -68,14 +68,16 @@ class GurobiSession(Session):
         self._env = gurobipy.Env(empty=True)
         self._model: Any = None
         self._refusal: SolveResult | None = None
+        try:
+            self._model = self._start()
+        except gurobipy.GurobiError as error:  # a value out of range, no licence, no memory
+            self._refusal = _error_result(error)
+
+    def _start(self) -> Any:
         for name, value in gurobi_parameters(self.options).items():
             self._env.setParam(name, value)
-        try:
-            self._env.start()
-        except gurobipy.GurobiError as error:
-            self._refusal = _error_result(error)
-            return
-        self._model = _hand_over(self.model, self._env)
+        self._env.start()
+        return _hand_over(self.model, self._env)
 
     def _change_objective(self, c: Array, offset: float) -> None:
         if self._model is not None:
@@ -165,7 +167,9 @@ class Gurobi(Backend):
         return ".".join(str(part) for part in gurobipy.gurobi.version())
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> GurobiSession:
-        """Load a model; where the licence does not permit it, every solve is a LICENCE."""
+        """Load a model; where the licence does not permit it, every solve is a LICENCE, and where Gurobi refuses it or
+        an option, an ERROR.
+        """
         return GurobiSession(model, options or SolverOptions())
 
 

@@ -66,6 +66,16 @@ def test_missing_licence_is_a_status_and_no_crash(tmp_path: Path) -> None:
     assert answer.stderr == ""
 
 
+def test_an_option_that_gurobi_refuses_is_an_error_in_its_words_and_no_crash() -> None:
+    model = tiny_models.LPS[0].model
+    with Gurobi().load(model, SolverOptions(threads=5000)) as session:
+        session.set_objective(model.c)
+        result = session.solve()
+    assert result.status is Status.ERROR
+    assert "Threads to value 5000" in result.message
+    assert result.x is None
+
+
 def test_row_with_two_sides_takes_a_column_and_no_row() -> None:
     model = tiny_models.model([1, 1], [[1, 1], [1, 2], [2, 1]], [(1, 3), (2, 2), (-INF, 9)], [(0, 4), (0, 4)])
     with GurobiSession(model, SolverOptions()) as session:

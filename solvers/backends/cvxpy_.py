@@ -14,7 +14,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,19 @@ DUAL_BOUNDS: dict[str, Callable[[Any], float]] = {
     "GUROBI": lambda stats: float(stats.ObjBound),
     "SCIPY": lambda stats: float(stats["mip_dual_bound"]),
 }
-PACKAGES = {"HIGHS": "highspy", "GUROBI": "gurobipy", "SCIP": "pyscipopt"}  # where the name differs
+# The distribution that has the solver, where its name differs.
+PACKAGES = {
+    "HIGHS": "highspy",
+    "GUROBI": "gurobipy",
+    "SCIP": "pyscipopt",
+    "COPT": "coptpy",
+    "CBC": "cylp",
+    "ECOS_BB": "ecos",
+    "GLPK": "cvxopt",
+    "GLPK_MI": "cvxopt",
+    "GLOP": "ortools",
+    "PDLP": "ortools",
+}
 # CVXPY swallows Gurobi's exceptions.
 HINTS = {"GUROBI": " (CVXPY keeps Gurobi's reason to itself, e.g. a licence too small; the back-end gurobi tells it)"}
 # By the number that SciPy's message gives as "HiGHS Status".
@@ -144,7 +156,7 @@ class Cvxpy(Backend):
     def version(self) -> str:
         """CVXPY's version and the solver's."""
         own = version("cvxpy")
-        return f"{own}, {self.variant} {version(PACKAGES.get(self.variant, self.variant))}" if self.variant else own
+        return f"{own}, {self.variant} {_solver_version(self.variant)}" if self.variant else own
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> CvxpySession:
         """Build and compile the problem."""
@@ -287,6 +299,13 @@ class CvxpySession(Session):
             return DUAL_BOUNDS[self._solver](stats) + self.model.offset
         asked = status is Status.OPTIMAL and "mip_gap" in OPTIONS.get(self._solver, {})
         return objective - self.options.mip_gap * max(1.0, abs(objective)) if asked else -math.inf
+
+
+def _solver_version(variant: str) -> str:
+    try:
+        return version(PACKAGES.get(variant, variant))
+    except PackageNotFoundError:  # CVXPY's names are not those of distributions, and it takes on new solvers
+        return "of unknown version"
 
 
 def solver_settings(solver: str, options: SolverOptions, time_limit_s: float) -> dict[str, Any]:

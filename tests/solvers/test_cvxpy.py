@@ -152,6 +152,13 @@ def test_variants_are_known_in_any_case_and_say_their_version() -> None:
     assert registry.get("cvxpy").version() == cvxpy.__version__
 
 
+def test_a_solver_whose_distribution_is_not_known_has_a_version_all_the_same() -> None:
+    backend = registry.get("cvxpy")
+    assert isinstance(backend, Cvxpy)
+    backend.variant = "NOSUCH"  # stands for a solver that is installed under a name of its own
+    assert backend.version() == f"{cvxpy.__version__}, NOSUCH of unknown version"
+
+
 def test_the_options_are_said_in_each_solver_s_words() -> None:
     options = SolverOptions(threads=3, seed=7, mip_gap=1e-5, feasibility_tolerance=1e-8, integrality_tolerance=1e-12)
     highs = solver_settings("HIGHS", options, 2.5)

@@ -91,8 +91,18 @@ class Cbc(Backend):
     capabilities = Capabilities(warm_objective=False)
 
     def version(self) -> str:
-        """CBC's own version."""
-        answer = subprocess.run([binary(), "-quit"], capture_output=True, text=True, check=False)
+        """CBC's own version.
+
+        Raises
+        ------
+        SolverError
+            The binary cannot be started.
+        """
+        path = binary()
+        try:
+            answer = subprocess.run([path, "-quit"], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise _cannot_run(path, error) from error
         found = re.search(r"Version: (\S+)", answer.stdout)
         return found.group(1) if found else "unknown"
 
@@ -184,7 +194,7 @@ def run_cbc(folder: Path, words: list[str], time_limit_s: float) -> Run:
                 start_new_session=True,  # Ctrl-C comes to us alone
             )
         except OSError as error:
-            raise SolverError(f"cannot run {path}: {error}") from error
+            raise _cannot_run(path, error) from error
         killed = _wait(process, time_limit_s + max(GRACE_S, 0.1 * time_limit_s))
     return Run(
         code=process.returncode,
@@ -193,6 +203,10 @@ def run_cbc(folder: Path, words: list[str], time_limit_s: float) -> Run:
         header=_first_line(folder / STATUS_FILE),
         log=(folder / LOG_FILE).read_text(errors="replace"),
     )
+
+
+def _cannot_run(path: str, error: OSError) -> SolverError:
+    return SolverError(f"CBC cannot be run: {path}: {error.strerror}; expected the binary that PuLP brings")
 
 
 def _dying_with_parent(command: list[str]) -> list[str]:
@@ -275,7 +289,7 @@ def _status(model: LinearModel, time_limit_s: float, run: Run, words: str) -> tu
         return Status.UNKNOWN, f"CBC said {words!r}, but of the model without its coefficients up to 1e-14"
     if status is Status.UNBOUNDED and model.is_mip:
         return Status.INFEASIBLE_OR_UNBOUNDED, "the relaxation is unbounded; CBC did not look for an integer solution"
-    return status, "" if status is not Status.UNKNOWN else f"CBC said {words!r}"
+    return status, f"CBC said {words!r}" if status in (Status.ERROR, Status.UNKNOWN) else ""
 
 
 def _read_solution(model: LinearModel, path: Path) -> tuple[Array, Array]:

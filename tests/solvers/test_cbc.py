@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from networks.errors import SolverError
 from solvers.backend import SolverOptions
 from solvers.backends import cbc_
 from solvers.backends.cbc_ import Cbc, Run, arguments, read_result
@@ -153,6 +154,18 @@ def test_a_binary_that_does_not_work_is_an_error_with_its_words(monkeypatch: pyt
     assert result.status is Status.ERROR
     assert "code 1" in result.message
     assert "SyntaxError" in result.message  # Python's view of a model file
+
+
+def test_a_binary_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cbc_, "binary", lambda: "/nosuch/cbc")
+    with pytest.raises(SolverError, match=r"CBC cannot be run: /nosuch/cbc: No such file"):
+        Cbc().version()
+
+
+def test_an_error_has_cbc_s_words() -> None:
+    run = Run(0, 0.5, False, "Stopped on difficulties - objective value 1", "")
+    result = read_result(tiny([1, 1], False), SolverOptions(), 1.0, run, Path())
+    assert (result.status, result.message) == (Status.ERROR, "CBC said 'Stopped on difficulties'")
 
 
 def test_the_options_reach_cbc() -> None:

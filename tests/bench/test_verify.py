@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -195,10 +196,20 @@ class Counting(Highs):
         return self.sessions[-1]
 
 
+class Slow(Highs):
+    """HiGHS, but for the time that it takes to load."""
+
+    name = "slow"
+
+    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
+        time.sleep(0.1)
+        return super().load(model, options)
+
+
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The back-ends above, beside the real ones."""
-    for backend in (Lying, Counting):
+    for backend in (Lying, Counting, Slow):
         monkeypatch.setitem(registry.BACKENDS, backend.name, f"{__name__}:{backend.__name__}")
     Counting.sessions.clear()
     yield
@@ -262,6 +273,15 @@ def test_no_time_at_all_still_answers() -> None:
     assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, ("time_limit", "time_limit"))
     assert outcome.evidence == "time limit: target 1 has no lower bound"
     assert outcome.to_dict()["lower"] == [None, None]
+
+
+@pytest.mark.usefixtures("backends")
+@pytest.mark.parametrize("time_limit_s", [None, 0.05])
+def test_the_building_time_has_the_loading_also_where_none_is_left_to_solve(time_limit_s: float | None) -> None:
+    outcome = ask(solver="slow", time_limit_s=time_limit_s)
+    assert (outcome.solve_s == 0) is (time_limit_s is not None)
+    assert outcome.build_s >= 0.1
+    assert outcome.bounds_s + outcome.build_s + outcome.solve_s <= outcome.total_s
 
 
 @pytest.mark.parametrize("method", ["lp", "milp"])

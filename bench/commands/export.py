@@ -32,6 +32,7 @@ def export(
 
     relubench export mnist_small seven.mps --image 0 --epsilon 0.05 --target 3
     """
+    from bench.store import writing
     from bench.verification import check_method, instance_encoding
     from networks import load_network, load_state_dict
     from networks.errors import InputError
@@ -41,19 +42,17 @@ def export(
         raise InputError(f"output {out} ends in {out.suffix!r}; expected one of {', '.join(SUFFIXES)}")
     check_method("milp", formulation)
     network = load_state_dict(model, architecture) if architecture else load_network(model)
-    try:
-        if out.suffix == ".safetensors":
-            network.save(out)
-            console.print(f"wrote {out}: {len(network.layers)} layers, digest {network.digest[:16]}", soft_wrap=True)
-            return
-        if epsilon is None or target is None:
-            raise InputError(f"{out.suffix} files hold one problem; give its --epsilon and its --target")
-        x, label = choose_input(image, None, None, data)
-        instance = ball(network, x, label, epsilon, clip=parse_clip(clip), targets=[target])
-        problem = instance_encoding(network, instance, relaxation=relaxation, formulation=formulation).model
+    if out.suffix == ".safetensors":
+        network.save(out)
+        console.print(f"wrote {out}: {len(network.layers)} layers, digest {network.digest[:16]}", soft_wrap=True)
+        return
+    if epsilon is None or target is None:
+        raise InputError(f"{out.suffix} files hold one problem; give its --epsilon and its --target")
+    x, label = choose_input(image, None, None, data)
+    instance = ball(network, x, label, epsilon, clip=parse_clip(clip), targets=[target])
+    problem = instance_encoding(network, instance, relaxation=relaxation, formulation=formulation).model
+    with writing(out):
         (problem.write_mps if out.suffix == ".mps" else problem.write_lp)(out)
-    except OSError as error:
-        raise InputError(f"output {out} cannot be written: {error.strerror}") from error
     console.print(
         f"wrote {out}: {problem.row_count:,} rows, {problem.column_count:,} columns, {problem.A.nnz:,} non-zeros, "
         f"{int(problem.integer.sum())} binaries; its minimum is the margin of class {label} over {target}",

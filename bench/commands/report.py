@@ -46,7 +46,7 @@ def report(
 
     loaded = load_run(run)
     for note in loaded.notes:
-        errors.print(f"note: {note}", markup=False)
+        errors.print(f"note: {note}")
     sections = [summary_section(loaded), *run_sections(loaded)]
     wanted = loaded.suite_name == CHAPTER if chapter is None else chapter
     chapter_tables = chapter_sections(loaded) if wanted else []
@@ -69,7 +69,7 @@ def _print(run: Run, sections: list[Section], format: Format) -> None:
 def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path) -> None:
     from bench.report.images import image_section
     from bench.report.render import to_markdown
-    from bench.store import make_folder
+    from bench.store import make_folder, writing
 
     make_folder(out)
     files = {"report.md": f"# Report on {run.folder.resolve().name}\n\n{to_markdown(sections)}"}
@@ -80,5 +80,6 @@ def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path)
         )
     files["rows.csv"] = run.rows.to_csv(index=False)
     for name, text in files.items():
-        (out / name).write_text(text, encoding="utf-8")
-    errors.print(f"wrote {', '.join(files)} to {out}", markup=False)
+        with writing(out / name):
+            (out / name).write_text(text, encoding="utf-8")
+    errors.print(f"wrote {', '.join(files)} to {out}")

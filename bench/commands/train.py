@@ -28,7 +28,7 @@ def train(
     import pandas as pd
     import torch
 
-    from bench.store import make_folder
+    from bench.store import make_folder, writing
     from networks import from_torch, zoo
     from networks.data import mnist
     from networks.train import BATCH_SIZE
@@ -50,7 +50,8 @@ def train(
                 f"  test error {record.test_error:7.2%}  loss {record.test_loss:.4f}"
             )
             # Written after every epoch: an interrupted training keeps what it has.
-            pd.DataFrame(records).to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+            with writing(out / f"{name}.csv"):
+                pd.DataFrame(records).to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
             from_torch(module, zoo.INPUT_SHAPE).save(out / f"{name}.safetensors")
     console.print(
         f"{name}: test error {records[-1]['test_error']:.2%}, published {zoo.PUBLISHED_TEST_ERROR[name]:.2%}; "

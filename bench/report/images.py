@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.report.frame import Run
 from bench.report.render import Section
+from bench.store import writing
 from networks.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def image_section(run: Run, out: Path) -> list[Section]:
     Raises
     ------
     InputError
-        An array file that a row names is missing or does not hold what it should.
+        An array file that a row names is missing or does not hold what it should; a file that cannot be written.
     """
     lines = [
         "Above each image the predicted class: "
@@ -67,9 +68,11 @@ def image_section(run: Run, out: Path) -> list[Section]:
         shown = _load(run.folder, row) if row is not None else None
         if row is not None and shown is not None:
             name = f"{FOLDER}/{picture.method}{'_targeted' if picture.targeted else ''}_{picture.network}.png"
-            (out / FOLDER).mkdir(exist_ok=True)
             title = _title(picture, row)
-            draw(title, *shown).savefig(out / name, dpi=DPI)
+            figure = draw(title, *shown)
+            with writing(out / name):
+                (out / FOLDER).mkdir(exist_ok=True)
+                figure.savefig(out / name, dpi=DPI)
             lines.append(f"![{title}]({name})")
     return [Section("Perturbed images", lines=tuple(lines))] if len(lines) > 1 else []
 

@@ -60,7 +60,7 @@ BAD_ARGUMENTS = [
     (("export", "missing.pt", "x.safetensors", "--architecture", "mnist_small"), "missing.pt: no state dict"),
     (("export", "missing.pt", "x.safetensors", "--architecture", "nosuch"), "network 'nosuch' is not in the zoo"),
     (("export", "mnist_small", "missing/x.safetensors"), "missing/x.safetensors: cannot be written: No such file"),
-    (("export", "mnist_small", "missing/x.mps", "-e", "0.1", "-t", "3"), "output missing/x.mps cannot be written"),
+    (("export", "mnist_small", "missing/x.mps", "-e", "0.1", "-t", "3"), "missing/x.mps cannot be written: No such"),
 ]
 BAD_USAGE = [
     (("nosuch",), "No such command 'nosuch'", "relubench"),
@@ -208,6 +208,17 @@ def test_a_file_that_cannot_be_written_is_refused(relubench: RunCommand) -> None
     assert "missing/found.npz cannot be written: No such file or directory" in refusal(
         relubench, *ATTACK, "-m", "fgsm", "--out", "missing/found.npz"
     )
+
+
+def test_a_report_whose_file_cannot_be_written_is_refused(relubench: RunCommand, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    table = 'networks = ["mnist_small"]\nimages = 1\nepsilons = [0.01]\nmethods = ["interval"]'
+    suite.write_text(f'name = "tiny"\n[[verify]]\n{table}\n', encoding="utf-8")
+    assert relubench("run", suite, "--out", tmp_path / "run", "--no-report").code == 0
+    (tmp_path / "out" / "report.md").mkdir(parents=True)
+    ended = relubench("report", tmp_path / "run", "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert ended.err.endswith(f"{tmp_path}/out/report.md cannot be written: Is a directory\n")
 
 
 @pytest.mark.parametrize(("solver", "package"), [("gurobi", "gurobipy"), ("highs", "highspy"), ("cbc", "pulp")])

@@ -14,7 +14,7 @@ from bench.console import console
 if TYPE_CHECKING:
     from bench.outcome import Outcome
 
-FAIL_ON = ("never", "falsified", "unverified")
+FAIL_ON = {"never": (), "falsified": ("falsified",), "unverified": ("falsified", "unknown")}  # the verdicts that fail
 
 
 def verify(
@@ -27,7 +27,7 @@ def verify(
     solver: Annotated[str, typer.Option("--solver", "-s", help="A back-end (`relubench solvers`).")] = "highs",
     clip: ClipText = "0,1",
     target: Targets = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for all targets' solves together.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the solver.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
     formulation: Annotated[str, typer.Option(help="compact or textbook.")] = "compact",
@@ -66,9 +66,7 @@ def verify(
         print(json_format.dumps(outcome.to_dict(), allow_nan=False))
     else:
         _show(outcome, network)
-    if (outcome.verdict == "falsified" and fail_on != "never") or (
-        outcome.verdict == "unknown" and fail_on == FAIL_ON[2]
-    ):
+    if outcome.verdict in FAIL_ON[fail_on]:
         raise typer.Exit(1)
 
 

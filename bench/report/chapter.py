@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.report.frame import Run
 from bench.report.render import Format, Section, Table, count, number, percent, ratio
+from networks.zoo import PUBLISHED_TEST_ERROR
 
 FACTOR = 2.0  # within this factor two values count as of one size
 IMAGE = 0  # the first test image, a 7
@@ -62,10 +63,7 @@ CLEAN, FGSM = "Clean test error", "FGSM, epsilon 0.1, no clip"
 PGD_LINF, PGD_L2 = "PGD l-infinity, epsilon 0.1, 40 steps of 0.01, no clip", "PGD l2, epsilon 2, 40 steps of 0.1"
 
 ERROR_RATES = (
-    ErrorRate(CLEAN, "mnist_small", 0.0321, "fgsm", 0, None),
-    ErrorRate(CLEAN, "mnist_dnn_2", 0.0285, "fgsm", 0, None),
-    ErrorRate(CLEAN, "mnist_dnn_4", 0.0210, "fgsm", 0, None),
-    ErrorRate(CLEAN, "mnist_cnn", 0.0105, "fgsm", 0, None),
+    *(ErrorRate(CLEAN, name, error, "fgsm", 0, None) for name, error in PUBLISHED_TEST_ERROR.items()),
     ErrorRate(FGSM, "mnist_dnn_2", 0.9259, "fgsm", 0.1, "none"),
     ErrorRate(FGSM, "mnist_dnn_4", 0.8827, "fgsm", 0.1, "none"),
     ErrorRate(FGSM, "mnist_cnn", 0.4173, "fgsm", 0.1, "none"),

@@ -88,10 +88,11 @@ def encode(
     Raises
     ------
     InputError
-        An unknown formulation.
+        An unknown formulation, or a pre-activation bound that is not finite.
     """
     if formulation not in FORMULATIONS:
         raise InputError(f"formulation is {formulation!r}; expected one of {', '.join(FORMULATIONS)}")
+    _check_finite(pre_activations)
     add_layer = FORMULATIONS[formulation]
     build = _Build()
     inputs = previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
@@ -102,6 +103,17 @@ def encode(
     offsets = margins @ network.last.b
     model = build.model(objectives[0], float(offsets[0]), relaxation=relaxation)
     return Encoding(model, objectives, offsets, len(inputs), *_count_neurons(pre_activations))
+
+
+def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:
+    """Raise InputError where bounds have overflowed: they are the coefficients of the binaries."""
+    for index, (lower, upper) in enumerate(pre_activations):
+        bad = np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper)))
+        if bad.size:
+            raise InputError(
+                f"neuron {bad[0]} of ReLU layer {index} has the pre-activation bounds [{lower[bad[0]]:g}, "
+                f"{upper[bad[0]]:g}]; expected finite ones: the input box or the weights are too large"
+            )
 
 
 def _compact(build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array) -> Indices:

@@ -240,3 +240,10 @@ def test_a_convolution_is_encoded_as_its_sparse_matrix() -> None:
 def test_an_unknown_formulation_is_refused() -> None:
     with pytest.raises(InputError, match="formulation is 'tight'; expected one of compact, textbook"):
         encoded(*stable_and_unstable(), False, "tight")
+
+
+def test_a_bound_that_overflowed_is_refused_with_its_neuron() -> None:
+    layers = (Linear(np.full((2, 2), 1e200), np.zeros(2)), ReLU()) * 2
+    network = LayerList((2,), layers)
+    with pytest.raises(InputError, match=r"neuron 0 of ReLU layer 1 has the pre-activation bounds \[-inf, inf\]"):
+        encoded(network, ball(network, np.full(2, 0.5), 0, 0.1), False, "compact")

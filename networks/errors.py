@@ -5,7 +5,8 @@
     │   ├── NetworkError                    a layer list that cannot be
     │   │   └── UnsupportedLayerError       a module that the layer list cannot represent
     │   ├── DataError                       images, labels or files of a data set
-    │   └── SuiteError                      a suite file
+    │   ├── SuiteError                      a suite file
+    │   └── solvers.linear_model.ModelError arrays that do not make a linear model
     └── SolverError                         a back-end cannot be used here
         ├── UnknownSolverError (also an InputError)
         └── SolverNotInstalledError (also an InputError)

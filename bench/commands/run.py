@@ -50,7 +50,8 @@ def run(
             failed = progress.tasks[task].fields["failed"] + (row.error is not None)
             progress.update(task, advance=1, failed=failed)
             if row.error is not None:
-                errors.print(f"failed: {row.network} {row.method} {row.solver or ''}: {row.error}")
+                what = " ".join(part for part in (row.network, row.method, row.solver) if part)
+                errors.print(f"failed: {what}: {row.error}")
 
         try:
             run_plan(plan, store, on_start=on_start, on_row=on_row)

@@ -247,7 +247,7 @@ def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         "error_rate": result.error_rate,
         "images_per_s": result.images_per_s,
         "total_s": result.seconds,
-        **({"step": result.step} if settings else {}),  # the default one where the suite names none
+        "step": None if cell.steps is None else result.step,  # the default one where the suite names none
         "device": result.device,
     }
     arrays = {

@@ -40,7 +40,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 class Store:
@@ -96,12 +96,12 @@ class Store:
         path = self.folder / ROWS
         if not path.exists():
             return
-        content = path.read_bytes()
+        content = _read(path)
         whole, newline, torn = content.rpartition(b"\n")
         if torn:
-            with (self.folder / TORN).open("ab") as file:
+            with writing(self.folder / TORN), (self.folder / TORN).open("ab") as file:
                 file.write(torn + b"\n")
-            with path.open("r+b") as file:
+            with writing(path), path.open("r+b") as file:
                 file.truncate(len(whole) + len(newline))
 
 

@@ -40,7 +40,7 @@ def verify(
     solver: str = "highs",
     *,
     clip: Clip | None = (0.0, 1.0),
-    targets: Iterable[int] | None = None,
+    targets: int | Iterable[int] | None = None,
     time_limit_s: float | None = None,
     threads: int = 1,
     seed: int = 0,
@@ -61,7 +61,7 @@ def verify(
         A back-end of `relubench solvers`, or a variant such as `cvxpy:CLARABEL`. Not used by `interval`.
     clip : (float, float) or None
         The range of valid inputs.
-    targets : iterable of int, optional
+    targets : int or iterable of int, optional
         The classes to compare with; all but the label unless given.
     time_limit_s : float, optional
         Wall-clock seconds for the encoding and all targets' solves together.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from networks.bounds.interval import interval_bounds, interval_margins
-    from networks.errors import InputError, NetworkError, RelubenchError, UnsupportedLayerError
-    from networks.instance import Instance
+    from networks.errors import DataError, InputError, NetworkError, RelubenchError, UnsupportedLayerError
+    from networks.instance import Instance, ball
     from networks.layers import Conv2d, Flatten, LayerList, Linear, ReLU
     from networks.lowering import LoweredNetwork, lower
     from networks.torch_io import Normalize, from_torch, load_state_dict
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 _HOME = {
     "interval_bounds": "networks.bounds.interval",
     "interval_margins": "networks.bounds.interval",
+    "DataError": "networks.errors",
     "InputError": "networks.errors",
     "NetworkError": "networks.errors",
     "RelubenchError": "networks.errors",
     "UnsupportedLayerError": "networks.errors",
     "Instance": "networks.instance",
+    "ball": "networks.instance",
     "Conv2d": "networks.layers",
     "Flatten": "networks.layers",
     "LayerList": "networks.layers",
@@ -38,6 +40,7 @@ _HOME = {
 
 __all__ = [
     "Conv2d",
+    "DataError",
     "Flatten",
     "InputError",
     "Instance",
@@ -49,6 +52,7 @@ __all__ = [
     "ReLU",
     "RelubenchError",
     "UnsupportedLayerError",
+    "ball",
     "from_torch",
     "interval_bounds",
     "interval_margins",

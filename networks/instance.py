@@ -71,7 +71,7 @@ def ball(
     epsilon: float,
     *,
     clip: Clip | None = (0.0, 1.0),
-    targets: Iterable[int] | None = None,
+    targets: int | Iterable[int] | None = None,
     source: str = "",
 ) -> Instance:
     """The question whether a change of each pixel by at most `epsilon` can make `network` prefer a target to `label`.
@@ -85,7 +85,7 @@ def ball(
         Radius of the l-infinity ball, in the image's units.
     clip : (float, float) or None
         The range of valid inputs; None for no limit.
-    targets : iterable of int, optional
+    targets : int or iterable of int, optional
         All classes but `label` unless given.
 
     Raises
@@ -98,7 +98,7 @@ def ball(
     classes = network.class_count
     check_epsilon(epsilon)
     check_classes([label], classes, "label")
-    wanted = tuple(t for t in range(classes) if t != label) if targets is None else tuple(targets)
+    wanted = _wanted(targets, int(label), classes)
     check_classes(wanted, classes, "target")
     if not wanted or label in wanted or len(set(wanted)) < len(wanted):
         raise InputError(f"targets are {list(wanted)}; expected one or more distinct classes other than label {label}")
@@ -119,20 +119,38 @@ def ball(
     )
 
 
+def _wanted(targets: int | Iterable[int] | None, label: int, classes: int) -> tuple[int, ...]:
+    if targets is None:
+        return tuple(target for target in range(classes) if target != label)
+    if is_whole_number(targets):
+        return (int(targets),)  # type: ignore[arg-type]
+    if not isinstance(targets, Iterable):
+        raise InputError(f"targets is {targets!r}; expected a class or several")
+    return tuple(targets)
+
+
 def check_epsilon(epsilon: float) -> None:
     """Raise InputError unless `epsilon` is finite and not negative."""
-    if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise InputError(f"epsilon is {epsilon}; expected a finite number of at least 0")
+    if not (is_finite_number(epsilon) and epsilon >= 0):
+        raise InputError(f"epsilon is {epsilon!r}; expected a finite number of at least 0")
 
 
 def check_classes(values: Iterable[int], class_count: int, what: str) -> None:
     """Raise InputError unless every value is a class index."""
     for value in values:
-        if not (_is_whole_number(value) and 0 <= value < class_count):
+        if not (is_whole_number(value) and 0 <= value < class_count):
             raise InputError(f"{what} is {value!r}; expected a class from 0 to {class_count - 1}")
 
 
-def _is_whole_number(value: object) -> bool:
+def is_finite_number(value: object) -> bool:
+    """Whether `value` is a finite number of Python, numpy or torch; text is none."""
+    try:
+        return not isinstance(value, str | bytes) and math.isfinite(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def is_whole_number(value: object) -> bool:
     """Whether `value` is an integer of Python, numpy or torch; 3.0 and True are none."""
     try:
         operator.index(value)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 from numpy.typing import ArrayLike
 
 from networks.errors import InputError
+from networks.instance import is_finite_number, is_whole_number
 from networks.layers import Array, read_only
 from solvers.linear_model import LinearModel, ModelError
 from solvers.result import SolveResult
@@ -52,10 +53,10 @@ class SolverOptions:
 
     def __post_init__(self) -> None:
         check_time_limit(self.time_limit_s)
-        if self.threads < 1:
-            raise InputError(f"threads is {self.threads}; expected at least 1")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed is {self.seed}; expected 0 to {2**31 - 1}")
+        if not is_whole_number(self.threads) or self.threads < 1:
+            raise InputError(f"threads is {self.threads!r}; expected a whole number of at least 1")
+        if not is_whole_number(self.seed) or not 0 <= self.seed < 2**31:
+            raise InputError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}")
         for name in ("mip_gap", "feasibility_tolerance", "integrality_tolerance"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 0 and below 1")
@@ -177,5 +178,5 @@ class Backend(ABC):
 
 def check_time_limit(time_limit_s: float | None) -> None:
     """Raise InputError unless the limit is None or a number above zero."""
-    if time_limit_s is not None and not time_limit_s > 0:
-        raise InputError(f"time limit is {time_limit_s} s; expected a number above 0")
+    if time_limit_s is not None and not (is_finite_number(time_limit_s) and time_limit_s > 0):
+        raise InputError(f"time limit is {time_limit_s!r} s; expected a number above 0, or none for no limit")

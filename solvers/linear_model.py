@@ -97,13 +97,13 @@ class LinearModel:
         return bool(self.integer.any())
 
     def with_objective(self, c: ArrayLike, offset: float) -> LinearModel:
-        """The same model with another objective; everything else is shared, not copied."""
+        """The same model with another objective; everything else is shared, and not checked again."""
         model = object.__new__(LinearModel)
         for item in fields(self):
             object.__setattr__(model, item.name, getattr(self, item.name))
         object.__setattr__(model, "c", read_only(c))
         object.__setattr__(model, "offset", float(offset))
-        model._check()
+        model._check_objective()
         return model
 
     def objective(self, x: Array) -> float:
@@ -134,17 +134,24 @@ class LinearModel:
 
         write_lp(self, Path(path))
 
+    def _check_objective(self) -> None:
+        if self.c.shape != (self.column_count,):
+            raise ModelError(f"c has shape {self.c.shape}; expected ({self.column_count},) as A has that many columns")
+        for name, values in (("c", self.c), ("offset", self.offset)):
+            if not np.isfinite(values).all():
+                raise ModelError(f"{name} has a value that is not finite; expected finite numbers")
+
     def _check(self) -> None:
-        sizes = {"c": 1, "row_lower": 0, "row_upper": 0, "col_lower": 1, "col_upper": 1, "integer": 1}
+        self._check_objective()
+        sizes = {"row_lower": 0, "row_upper": 0, "col_lower": 1, "col_upper": 1, "integer": 1}
         for name, axis in sizes.items():
             shape = getattr(self, name).shape
             if shape != (self.A.shape[axis],):
                 raise ModelError(
                     f"{name} has shape {shape}; expected ({self.A.shape[axis]},) as A has shape {self.A.shape}"
                 )
-        for name, values in (("c", self.c), ("A", self.A.data), ("offset", np.array(self.offset))):
-            if not np.isfinite(values).all():
-                raise ModelError(f"{name} has a value that is not finite; expected finite numbers")
+        if not np.isfinite(self.A.data).all():
+            raise ModelError("A has a value that is not finite; expected finite numbers")
         for name, forbidden in (("lower", np.inf), ("upper", -np.inf)):
             for axis_name in ("row", "col"):
                 values = getattr(self, f"{axis_name}_{name}")

@@ -38,7 +38,10 @@ def backend_class(name: str) -> type[Backend]:
         entry = next((entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == name), None)
         if entry is None:
             raise UnknownSolverError(f"solver {name!r} is not known; expected one of {', '.join(names())}")
-        found = entry.load()
+        try:
+            found = entry.load()
+        except Exception as error:  # an outside package may raise anything while it is imported
+            raise SolverError(f"solver {name!r} cannot be loaded from {entry.value}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise SolverError(f"solver {name!r} is registered as {found!r}; expected a subclass of solvers.backend.Backend")
     return found

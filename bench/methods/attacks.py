@@ -7,7 +7,6 @@ finds nothing proves nothing.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.devices import Stopwatch, device_name, resolve_device
 from networks.errors import InputError
-from networks.instance import Clip, check_classes, check_epsilon, check_images
+from networks.instance import Clip, check_classes, check_epsilon, check_images, is_finite_number, is_whole_number
 from networks.layers import Array, LayerList
 from networks.zoo import load_network
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 Classes = NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
 REPLAY_IMAGES = 250  # run through the network in float64 at a time: about 100 MB on mnist_cnn
+LARGEST_RADIUS = 1e30  # of an epsilon or a step: leaves float32 room for what is computed with it
 HAIR = 1e-12  # share of the radius given up so that a norm, a sum of rounded terms, comes out no larger than it
 
 
@@ -243,11 +243,13 @@ class _Found:
 
 def _check_settings(epsilon: float, step: float | None, steps: int, restarts: int) -> None:
     check_epsilon(epsilon)
-    if step is not None and not (math.isfinite(step) and step > 0):
-        raise InputError(f"step is {step}; expected a finite number above 0, or none for the default")
+    if epsilon > LARGEST_RADIUS:
+        raise InputError(f"epsilon is {epsilon}; expected at most {LARGEST_RADIUS:g}, as attacks compute in float32")
+    if step is not None and not (is_finite_number(step) and 0 < step <= LARGEST_RADIUS):
+        raise InputError(f"step is {step!r}; expected a number above 0 and up to {LARGEST_RADIUS:g}, or none")
     for name, count in (("steps", steps), ("restarts", restarts)):
-        if int(count) != count or count < 1:
-            raise InputError(f"{name} is {count}; expected a whole number of at least 1")
+        if not is_whole_number(count) or count < 1:
+            raise InputError(f"{name} is {count!r}; expected a whole number of at least 1")
 
 
 def _question(

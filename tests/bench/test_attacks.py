@@ -310,7 +310,7 @@ GOOD: dict[str, Any] = {"x": IMAGES, "y": LABELS, "method": "pgd_linf", "epsilon
         ({"steps": 0}, "steps is 0; expected a whole number of at least 1"),
         ({"steps": 1.5}, "steps is 1.5"),
         ({"restarts": 0}, "restarts is 0"),
-        ({"step": 0.0}, "step is 0.0; expected a finite number above 0"),
+        ({"step": 0.0}, "step is 0.0; expected a number above 0"),
         ({"step": math.nan}, "step is nan"),
         ({"targets": LABELS}, r"target is \d for image 0, its label"),
         ({"targets": 3}, "target is 3; expected a class from 0 to 2"),

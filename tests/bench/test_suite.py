@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from bench import suite as suites
+from bench.methods import attacks
 from bench.suite import Cell, Suite, expand, load_suite, shipped
+from bench.verification import METHODS
 from networks.errors import SuiteError
+from solvers.encode import FORMULATIONS
 
 VERIFY = """
 [[verify]]
@@ -205,3 +210,12 @@ def test_a_suite_is_frozen() -> None:
     assert isinstance(suite, Suite)
     with pytest.raises(ValueError, match="frozen"):
         suite.name = "other"
+
+
+def test_suites_know_every_method_formulation_and_attack() -> None:
+    assert get_args(suites.METHODS) == METHODS
+    assert get_args(suites.FORMULATIONS) == tuple(FORMULATIONS)
+    assert get_args(suites.ATTACKS) == tuple(attacks.METHODS)
+    assert {name: suites.NORMS.get(name, "linf") for name in attacks.METHODS} == {
+        name: method.norm for name, method in attacks.METHODS.items()
+    }

@@ -301,7 +301,7 @@ CNN_IN_A_PROCESS = """
 import json, resource
 from bench import verify
 from networks.data import test_image
-x, label = test_image(0)
+x, label = image_of(0)
 outcome = verify("mnist_cnn", x, label, 0.02, "lp", targets=[3], time_limit_s=20.0)
 peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_gb": peak_kb * 1024 / 1e9, **outcome.to_dict(arrays=False)}, allow_nan=False))
@@ -387,11 +387,32 @@ def test_seed_and_threads_reach_the_solver() -> None:
         ({"clip": (1.0, 0.0)}, r"clip is \(1.0, 0.0\); expected two finite numbers, the lower first"),
         ({"time_limit_s": 0}, "time limit is 0 s; expected a number above 0"),
         ({"time_limit_s": math.nan}, "time limit is nan s; expected a number above 0"),
-        ({"threads": 0}, "threads is 0; expected at least 1"),
-        ({"seed": -1}, "seed is -1; expected 0 to"),
+        ({"threads": 0}, "threads is 0; expected a whole number of at least 1"),
+        ({"seed": -1}, "seed is -1; expected a whole number from 0 to"),
     ],
 )
 def test_an_argument_that_does_not_fit_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}") as caught:
         ask(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_one_target_may_be_a_number() -> None:
+    x, label = image_of(0)
+    assert verify("mnist_small", x, label, 0.01, "interval", targets=3).targets.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": 2.5}, "targets is 2.5; expected a class or several"),
+        ({"epsilon": "0.1"}, "epsilon is '0.1'; expected a finite number"),
+        ({"time_limit_s": "3"}, "time limit is '3' s; expected a number above 0"),
+        ({"threads": 1.5}, "threads is 1.5; expected a whole number"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+    x, label = image_of(0)
+    arguments: dict[str, Any] = {"epsilon": 0.01, "method": "lp"} | changes
+    with pytest.raises(InputError, match=message):
+        verify("mnist_small", x, label, **arguments)

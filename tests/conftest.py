@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ import pytest
 from bench.cli import main
 from networks.data import IMAGE_SHAPE
 from networks.layers import Flatten, LayerList, Linear, ReLU
+
+# A shell starts background jobs with Ctrl-C ignored, which children inherit and the tests of Ctrl-C would wait for in
+# vain; a handler of our own is reset to the default in children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RELUBENCH = (sys.executable, "-c", "from bench.cli import main; main()")  # the console script, by this interpreter
 

@@ -301,7 +301,7 @@ CNN_IN_A_PROCESS = """
 import json, resource
 from bench import verify
 from networks.data import test_image
-x, label = image_of(0)
+x, label = test_image(0)
 outcome = verify("mnist_cnn", x, label, 0.02, "lp", targets=[3], time_limit_s=20.0)
 peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_gb": peak_kb * 1024 / 1e9, **outcome.to_dict(arrays=False)}, allow_nan=False))

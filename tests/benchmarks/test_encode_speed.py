@@ -1,12 +1,7 @@
-"""Encoding and loading mnist_small's MILP, against cvxpy and against handing over ready arrays.
-
-What is compared runs in turns in one thread, in blocks of rounds; a block's best rounds give its ratio, in CPU seconds,
-and the quietest block counts: other programs on the machine only ever add.
-"""
+"""Encoding and loading mnist_small's MILP, against cvxpy and against handing over ready arrays."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,12 +18,12 @@ from solvers.backend import SolverOptions
 from solvers.encode import Encoding
 from solvers.linear_model import LinearModel
 from solvers.registry import get
+from tests.benchmarks.timing import quietest
 from tests.oracles import textbook_problem
 
 EPSILON = 0.05
 LEAST_SPEEDUP = 10.0  # over building and compiling the textbook problem in cvxpy
 MOST_OVERHEAD = 3.0  # over the solver's own call with ready arrays
-BLOCKS = 4
 CVXPY_ROUNDS, ARRAY_ROUNDS = 5, 60
 SOLVER = pytest.mark.parametrize("solver", ["highs", "gurobi"])
 
@@ -44,23 +39,6 @@ def encode_only(instance: Instance) -> Callable[[], Encoding]:
     network = zoo.load("mnist_small")
     lowered, bounds = lowered_network(network), instance_bounds(network, instance)
     return lambda: encode_instance(lowered, instance, bounds, False, "compact")
-
-
-def quietest(rounds: int, ours: Callable[[], object], *others: Callable[[], object]) -> list[float]:
-    """The seconds of each in the block of the lowest ratio of `ours` to the first of the others."""
-    blocks = [best_in_turns(rounds, ours, *others) for _ in range(BLOCKS)]
-    return min(blocks, key=lambda seconds: seconds[0] / seconds[1])
-
-
-def best_in_turns(rounds: int, *functions: Callable[[], object]) -> list[float]:
-    """The fewest CPU seconds of each; the first round is a warm-up."""
-    seconds = np.empty((rounds + 1, len(functions)))
-    for row in seconds:
-        for index, function in enumerate(functions):
-            start = time.thread_time()
-            function()
-            row[index] = time.thread_time() - start
-    return [float(best) for best in seconds[1:].min(axis=0)]
 
 
 def encode_and_load(encode_only: Callable[[], Encoding], solver: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,11 +13,12 @@ from networks import interval_bounds, zoo
 from networks.data import samples
 from networks.layers import Flatten, LayerList, Linear
 from networks.torch_io import from_torch
+from tests.benchmarks.timing import quietest
 
 IMAGE_COUNT = 10_000
 EPSILON = 0.02
 LEAST_SPEEDUP = 1.6
-ROUNDS = 6
+ROUNDS = 3
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -40,8 +40,8 @@ def test_two_products_a_layer_beat_four(benchmark: BenchmarkFixture, capsys: pyt
     found = benchmark.pedantic(interval_bounds, (network, lower, upper), rounds=1, warmup_rounds=1)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    two_s, four_s = best_interleaved(
-        lambda: interval_bounds(network, lower, upper), lambda: four_product_bounds(network, lower, upper)
+    two_s, four_s = quietest(
+        ROUNDS, lambda: interval_bounds(network, lower, upper), lambda: four_product_bounds(network, lower, upper)
     )
     ratio = four_s / two_s
     benchmark.extra_info.update({"two_products_s": two_s, "four_products_s": four_s, "ratio": ratio})
@@ -73,14 +73,3 @@ def four_product_bounds(network: LayerList, lower: torch.Tensor, upper: torch.Te
             lower, upper = lower.clamp(min=0.0), upper.clamp(min=0.0)
         bounds.append((lower, upper))
     return bounds
-
-
-def best_interleaved(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """The best CPU seconds of each, taken in turns so that the machine's other load falls on both."""
-    best = [float("inf"), float("inf")]
-    for _ in range(ROUNDS):
-        for index, function in enumerate((first, second)):
-            start = time.thread_time()
-            function()
-            best[index] = min(best[index], time.thread_time() - start)
-    return best[0], best[1]

@@ -6,11 +6,16 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from networks.layers import Array
 
-# A solver's bound counts as positive only beyond this: ten times the feasibility tolerance that is asked of it.
-SOLVER_SAFETY = 1e-6
 DONE = ("optimal", "bounded")  # a target that ended so lacks nothing but a better bound
+
+
+# Share of a margin, or of one, that a replay in float64 may be off by: far more than any network's rounding errors.
+REPLAY_ROUNDING = 1e-9
 
 
 class Verdict(StrEnum):
@@ -24,10 +29,11 @@ class Verdict(StrEnum):
 def decide(
     targets: Sequence[int],
     lower: Array,
+    upper: Array,
     witness_margin: float | None,
     statuses: Sequence[str],
     *,
-    safety: float,
+    safety: Array,
     source: str,
     messages: Sequence[str] = (),
 ) -> tuple[Verdict, str]:
@@ -36,14 +42,15 @@ def decide(
     Parameters
     ----------
     targets : sequence of int, length k
-    lower : ndarray, shape (k,)
-        Lower bounds on the margins.
+    lower, upper : ndarray, shape (k,)
+        Bounds on the margins, the upper ones by inputs in the ball that were run forward through the network.
     witness_margin : float or None
         The smallest margin of an input that lies in the ball, run forward through the network again; None without one.
     statuses : sequence of str, length k
         How each target ended.
-    safety : float
-        The lower bounds must exceed this: zero for rigorous bounds, `SOLVER_SAFETY` for a solver's.
+    safety : ndarray, shape (k,)
+        The lower bounds must exceed this, and may exceed the upper ones by no more (but for a
+        replay's rounding): zero for rigorous bounds.
     source : str
         What gave the lower bounds, e.g. `interval bounds`.
     messages : sequence of str, length k or 0
@@ -55,7 +62,12 @@ def decide(
     """
     if witness_margin is not None and witness_margin < 0:
         return Verdict.FALSIFIED, f"witness with margin {witness_margin:.6g}"
-    open_targets = [i for i in range(len(targets)) if not lower[i] > safety]
+    wrong = np.flatnonzero(contradicted(lower, upper, safety))
+    if wrong.size:
+        first = wrong[0]
+        both = f"lower bound {lower[first]:.9g}, an input has {upper[first]:.9g}"
+        return Verdict.UNKNOWN, f"contradicted: target {targets[first]} has {both}"
+    open_targets = [i for i in range(len(targets)) if not lower[i] > safety[i]]
     if not open_targets:
         return Verdict.VERIFIED, source
     worst = min(open_targets, key=lambda i: (lower[i], i))
@@ -64,3 +76,9 @@ def decide(
     reason = "not decided" if statuses[worst] in DONE else statuses[worst].replace("_", " ")
     bound = f"lower bound {lower[worst]:.6g}" if lower[worst] > -math.inf else "no lower bound"
     return Verdict.UNKNOWN, f"{reason}: target {targets[worst]} has {bound}"
+
+
+def contradicted(lower: Array, upper: Array, safety: Array) -> NDArray[np.bool_]:
+    """Where a lower bound exceeds the margin of a replayed input by more than rounding explains; shape (k,)."""
+    slack = np.maximum(safety, REPLAY_ROUNDING * np.maximum(1.0, np.abs(upper)))
+    return np.asarray(lower > upper + slack)

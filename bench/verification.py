@@ -14,7 +14,7 @@ from bench.methods.answer import Answer
 from bench.methods.relaxation import Settings, encode_instance, solve
 from bench.outcome import Outcome
 from bench.replay import into_box, replay, replay_single
-from bench.verdict import SOLVER_SAFETY, decide
+from bench.verdict import contradicted, decide
 from networks.bounds.interval import interval_bounds, interval_margins
 from networks.errors import InputError
 from networks.instance import Clip, Instance, ball
@@ -126,6 +126,7 @@ def _verify_interval(network: LayerList, instance: Instance) -> Outcome:
         status=("bounded",) * count,
         candidates=np.empty((0, instance.image.size)),
         gap=np.full(count, np.inf),
+        safety=np.zeros(count),
         counters=counters,
     )
     return _outcome(network, instance, answer, "interval", None, start, bounds_s)
@@ -159,14 +160,15 @@ def _outcome(
     points = np.concatenate([instance.image[None], into_box(instance, answer.candidates)])
     margins = replay(network, instance, points)
     worst = int(margins.min(axis=1).argmin())
-    witness_margin = float(margins[worst].min())
+    witness_margin, upper = float(margins[worst].min()), margins.min(axis=0)
     solver = settings.solver if settings else None
     verdict, evidence = decide(
         instance.targets,
         answer.lower,
+        upper,
         witness_margin,
         answer.status,
-        safety=SOLVER_SAFETY if settings else 0.0,
+        safety=answer.safety,
         source=SOURCES[method].format(solver=solver),
         messages=answer.messages,
     )
@@ -180,8 +182,9 @@ def _outcome(
         verdict=verdict,
         evidence=evidence,
         targets=np.array(instance.targets),
-        lower=answer.lower,
-        upper=margins.min(axis=0),
+        # An excess in the last digits is rounding; a larger one stays for all to see.
+        lower=np.where(contradicted(answer.lower, upper, answer.safety), answer.lower, np.minimum(answer.lower, upper)),
+        upper=upper,
         status=answer.status,
         witness=witness,
         worst_input=points[worst],

@@ -18,6 +18,7 @@ This is the same set, with one row of weights a neuron instead of two; two of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +35,9 @@ Indices = NDArray[np.int32]  # half of scipy's default, and what the solvers tak
 NONE = -1  # in the place of a column or row: the neuron has none
 
 
+SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
     """One model for all targets: they differ only in the objective.
@@ -45,6 +49,8 @@ class Encoding:
     objectives : ndarray, shape (k, columns), float64
     offsets : ndarray, shape (k,), float64
         `objectives[i] @ x + offsets[i]` is the margin of target i.
+    magnitudes : ndarray, shape (k,), float64
+        The largest term that the bounds allow in each of these sums: what a solver's errors are relative to.
     input_count, unstable_count, active_count, inactive_count : int
         Columns of the input, and neurons by what their bounds say.
     """
@@ -52,6 +58,7 @@ class Encoding:
     model: LinearModel
     objectives: Array
     offsets: Array
+    magnitudes: Array
     input_count: int
     unstable_count: int
     active_count: int
@@ -93,16 +100,47 @@ def encode(
     if formulation not in FORMULATIONS:
         raise InputError(f"formulation is {formulation!r}; expected one of {', '.join(FORMULATIONS)}")
     _check_finite(pre_activations)
+    network, pre_activations = near_one(network, pre_activations)
     add_layer = FORMULATIONS[formulation]
     build = _Build()
     inputs = previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
     for affine, (lower, upper) in zip(network.hidden, pre_activations, strict=True):
         previous = add_layer(build, affine, previous, lower, upper)
+    rows = margins @ network.last.A
     objectives = np.zeros((len(margins), build.column_count))
-    objectives[:, previous[previous != NONE]] = (margins @ network.last.A)[:, previous != NONE]
+    objectives[:, previous[previous != NONE]] = rows[:, previous != NONE]
     offsets = margins @ network.last.b
     model = build.model(objectives[0], float(offsets[0]), relaxation=relaxation)
-    return Encoding(model, objectives, offsets, len(inputs), *_count_neurons(pre_activations))
+    largest = np.maximum(pre_activations[-1][1], 0.0) if pre_activations else np.abs(box).max(axis=0).ravel()
+    magnitudes = np.abs(rows * largest).max(axis=1, initial=0.0)
+    return Encoding(model, objectives, offsets, magnitudes, len(inputs), *_count_neurons(pre_activations))
+
+
+def near_one(
+    network: LoweredNetwork, pre_activations: Sequence[BoundsPair]
+) -> tuple[LoweredNetwork, Sequence[BoundsPair]]:
+    """The same function with each hidden layer's values in units of a power of two, so that they come near one.
+
+    As `relu(s / t) = relu(s) / t`. Solvers' tolerances are absolute: 1e-7 is nothing to a neuron in the thousands, and
+    more than all of a neuron in the millionths. Layers of ordinary size stay as they are; powers of two round nothing.
+    """
+    scales = [power_of_two(float(np.abs(pair).max(initial=0.0))) for pair in pre_activations]
+    if all(scale == 1.0 for scale in scales):
+        return network, pre_activations
+    before = [1.0, *scales]
+    hidden = [
+        Affine(affine.A * (before[i] / scales[i]), affine.b / scales[i], affine.source)
+        for i, affine in enumerate(network.hidden)
+    ]
+    last = Affine(network.last.A * before[-1], network.last.b, network.last.source)
+    scaled = [(lower / scale, upper / scale) for (lower, upper), scale in zip(pre_activations, scales, strict=True)]
+    return LoweredNetwork((*hidden, last)), scaled
+
+
+def power_of_two(size: float) -> float:
+    """The power of two next to `size`; one where `size` is ordinary or zero."""
+    ordinary = size == 0 or SMALLEST_ORDINARY <= size <= LARGEST_ORDINARY
+    return 1.0 if ordinary else 2.0 ** round(math.log2(size))
 
 
 def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:

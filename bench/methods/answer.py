@@ -18,7 +18,8 @@ class Answer:
     status : tuple of str, length k
     candidates : ndarray, shape (m, inputs)
         Inputs that may be witnesses, inside the box up to the solver's tolerance.
-    gap : ndarray, shape (k,)
+    gap, safety : ndarray, shape (k,)
+        What the solver achieved; and what a lower bound must exceed to count as positive, zero for rigorous bounds.
     build_s, solve_s : float
     counters : dict
     messages : tuple of str, length k
@@ -29,6 +30,7 @@ class Answer:
     status: tuple[str, ...]
     candidates: Array
     gap: Array
+    safety: Array
     build_s: float = 0.0
     solve_s: float = 0.0
     counters: dict[str, float] = field(default_factory=dict)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import attack, verify
+from bench import Verdict, attack, verify
 from networks import zoo
 from networks.data import test_image as image_of  # not under a name that pytest collects
-from networks.layers import LayerList
+from networks.layers import Array, LayerList, Linear, ReLU
 from tests.networks.strategies import SEEDS, classifiers
 
 CLIP = (0.0, 1.0)
@@ -94,3 +94,37 @@ def test_a_larger_ball_has_lower_margins_by_every_method() -> None:
             for epsilon in (0.0, 0.005, 0.01, 0.02)
         ]
         assert_ascending([f"{method} at a larger epsilon"] * 4, margins[::-1])
+
+
+def rescaled_network(hidden: float, output: float) -> tuple[LayerList, Array, int, Array]:
+    """A network in unusual units, an image, its label, and an input within 0.3 of it that another class wins barely."""
+    rng = np.random.default_rng(0)
+    shapes = ((8, 4), (8, 8), (3, 8))
+    W1, W2, W3 = (rng.normal(size=shape) for shape in shapes)
+    b1, b2, b3 = (rng.normal(size=shape[0]) for shape in shapes)
+    x = rng.uniform(0.3, 0.7, size=4)
+
+    def network(hidden: float, output: float, last: Array) -> LayerList:
+        first = Linear(W1 * hidden, b1 * hidden)
+        middle, end = Linear(W2 / 2, b2 * hidden), Linear(W3 / hidden * output, last * output)
+        return LayerList((4,), (first, ReLU(), middle, ReLU(), end))
+
+    label = int(network(1, 1, b3).forward(x[None]).argmax())
+    worst = verify(network(1, 1, b3), x, label, 0.3, clip=None)
+    b3[label] -= worst.upper.min() + 0.1
+    return network(hidden, output, b3), x, label, worst.worst_input
+
+
+@pytest.mark.parametrize("solver", ["highs", "gurobi", "cbc"])
+@pytest.mark.parametrize(
+    ("hidden", "output"), [(1e4, 1e-4), (1e6, 1e-2), (1e3, 1.0), (1e-6, 1.0), (1e-3, 1e3), (1.0, 1e5)]
+)
+def test_unusual_units_make_no_wrong_verdict(hidden: float, output: float, solver: str) -> None:
+    network, x, label, point = rescaled_network(hidden, output)
+    margins = network.forward(point[None])[0]
+    true = np.delete(margins[label] - margins, label)
+    for method in ("lp", "milp"):
+        outcome = verify(network, x, label, 0.3, method, solver, clip=None)
+        assert outcome.verdict is not Verdict.VERIFIED
+        assert (outcome.lower <= true + 1e-6 * output).all()
+    assert outcome.verdict is Verdict.FALSIFIED

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bench.verdict import SOLVER_SAFETY, Verdict, decide
+from bench.methods.relaxation import SOLVER_SAFETY
+from bench.verdict import Verdict, decide
 
 
 def judge(
@@ -18,14 +19,16 @@ def judge(
     *,
     safety: float = SOLVER_SAFETY,
     messages: Sequence[str] = (),
+    upper: float = 1.0,
 ) -> tuple[Verdict, str]:
     """`decide` for the targets 3, 4, ..."""
     return decide(
         range(3, 3 + len(lower)),
         np.array(lower),
+        np.full(len(lower), upper),
         witness_margin,
         statuses or ["optimal"] * len(lower),
-        safety=safety,
+        safety=np.full(len(lower), safety),
         source="MILP dual bound by highs",
         messages=messages,
     )
@@ -83,3 +86,14 @@ def test_unknown_gives_the_message_of_the_worst_target_only() -> None:
     lower, statuses = [0.5, -math.inf, -1.0], ["time_limit", "licence", "optimal"]
     assert judge(lower, None, statuses, messages=["CBC was killed", "licence too small", ""])[1] == "licence too small"
     assert judge([0.5, -1.0], messages=["CBC was killed", ""])[1].startswith("not decided: target 4")
+
+
+def test_a_bound_above_the_margin_of_a_replayed_input_verifies_nothing() -> None:
+    verdict, evidence = judge([0.5, 0.5], upper=0.4)
+    assert verdict is Verdict.UNKNOWN
+    assert evidence == "contradicted: target 3 has lower bound 0.5, an input has 0.4"
+
+
+@pytest.mark.parametrize("safety", [0.0, SOLVER_SAFETY])
+def test_the_last_digits_of_a_replay_contradict_nothing(safety: float) -> None:
+    assert judge([0.5], upper=0.5 - 1e-12, safety=safety)[0] is Verdict.VERIFIED

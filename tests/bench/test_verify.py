@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bench import Outcome, Verdict, verify
-from bench.verdict import SOLVER_SAFETY
+from bench.methods.relaxation import SOLVER_SAFETY
 from networks import zoo
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from networks.errors import InputError
@@ -416,3 +416,28 @@ def test_an_argument_of_another_type_is_refused_in_one_line(changes: dict[str, A
     arguments: dict[str, Any] = {"epsilon": 0.01, "method": "lp"} | changes
     with pytest.raises(InputError, match=message):
         verify("mnist_small", x, label, **arguments)
+
+
+@pytest.mark.usefixtures("backends")
+@pytest.mark.parametrize("status", [Status.ERROR, Status.UNKNOWN, Status.UNBOUNDED, Status.INFEASIBLE, Status.LICENCE])
+def test_a_bound_counts_only_where_the_status_lets_a_search_have_one(status: Status) -> None:
+    LyingSession.lie = {"status": status, "dual_bound": 5.0, "row_duals": None}
+    outcome = verify("mnist_small", *image_of(0), 0.01, "lp", "lying", targets=[3])
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.lower.tolist() == [-math.inf]
+
+
+@pytest.mark.usefixtures("backends")
+def test_an_lps_bound_counts_as_far_as_its_duals_prove_it() -> None:
+    honest = verify("mnist_small", *image_of(0), 0.01, "lp", "highs", targets=[3])
+    LyingSession.lie = {"dual_bound": float(honest.lower[0]) + 0.1}
+    outcome = verify("mnist_small", *image_of(0), 0.01, "lp", "lying", targets=[3])
+    assert outcome.lower[0] == pytest.approx(honest.lower[0], abs=1e-6)
+
+
+@pytest.mark.usefixtures("backends")
+def test_a_bound_above_a_replayed_input_verifies_nothing() -> None:
+    LyingSession.lie = {"dual_bound": 1e3}
+    outcome = verify("mnist_small", *image_of(0), 0.002, "milp", "lying", targets=[3])
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.evidence.startswith("contradicted: target 3 has lower bound 1000")

@@ -6,9 +6,11 @@ import hashlib
 import json
 import math
 import operator
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +19,8 @@ from networks.errors import InputError
 from networks.layers import Array, LayerList, Shape, read_only
 
 Clip = tuple[float, float]
+
+FLOAT32_ROUNDING = 2.0**-23  # relative: images normalised in float32 miss a clip computed in float64 by up to this
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +101,10 @@ def ball(
     x = check_images(network.input_shape, _floats(image)[None], clip)[0]
     classes = network.class_count
     check_epsilon(epsilon)
+    epsilon = float(epsilon)
     check_classes([label], classes, "label")
-    wanted = _wanted(targets, int(label), classes)
-    check_classes(wanted, classes, "target")
+    label = int(label)
+    wanted = _wanted(targets, label, classes)
     if not wanted or label in wanted or len(set(wanted)) < len(wanted):
         raise InputError(f"targets are {list(wanted)}; expected one or more distinct classes other than label {label}")
     lower, upper = x - epsilon, x + epsilon
@@ -110,10 +115,10 @@ def ball(
         read_only(x),
         read_only(lower),
         read_only(upper),
-        int(label),
-        tuple(map(int, wanted)),
+        label,
+        wanted,
         read_only(rows),
-        float(epsilon),
+        epsilon,
         None if clip is None else (float(clip[0]), float(clip[1])),
         source,
     )
@@ -122,11 +127,11 @@ def ball(
 def _wanted(targets: int | Iterable[int] | None, label: int, classes: int) -> tuple[int, ...]:
     if targets is None:
         return tuple(target for target in range(classes) if target != label)
-    if is_whole_number(targets):
-        return (int(targets),)  # type: ignore[arg-type]
-    if not isinstance(targets, Iterable):
+    if not is_whole_number(targets) and not isinstance(targets, Iterable):
         raise InputError(f"targets is {targets!r}; expected a class or several")
-    return tuple(targets)
+    wanted: tuple[Any, ...] = (targets,) if is_whole_number(targets) else tuple(targets)  # type: ignore[arg-type]
+    check_classes(wanted, classes, "target")
+    return tuple(map(int, wanted))
 
 
 def check_epsilon(epsilon: float) -> None:
@@ -165,24 +170,47 @@ def check_clip(clip: Clip | None) -> None:
         raise InputError(f"clip is {clip}; expected two finite numbers, the lower first, or none")
 
 
-def check_images(input_shape: Shape, images: ArrayLike, clip: Clip | None) -> Array:
-    """A batch of shape (n, *input_shape) as float64, finite and inside `clip`; else InputError."""
+def check_images(input_shape: Shape, images: Any, clip: Clip | None) -> Array:
+    """A batch of shape (n, *input_shape) as float64, finite and inside `clip`; else InputError.
+
+    What is outside `clip` by no more than a float32 rounding is moved to its edge.
+    """
     check_clip(clip)
     batch = _floats(images)
     if batch.shape[1:] != input_shape:
         raise InputError(f"the input has shape {batch.shape[1:]}; the network takes {input_shape}")
     if not np.isfinite(batch).all():
         raise InputError("the input has values that are not finite; expected finite numbers")
-    if clip is not None and batch.size and (batch.min() < clip[0] or batch.max() > clip[1]):
+    return batch if clip is None or not batch.size else _into(clip, batch)
+
+
+def _into(clip: Clip, batch: Array) -> Array:
+    low, high, least, most = map(float, (*clip, batch.min(), batch.max()))
+    if least >= low and most <= high:
+        return batch
+    slack = FLOAT32_ROUNDING * max(abs(low), abs(high))
+    if least < low - slack or most > high + slack:
         raise InputError(
-            f"the input's values span [{batch.min():g}, {batch.max():g}]; expected values inside the clip "
-            f"[{clip[0]:g}, {clip[1]:g}], or no clip"
+            f"the input's values span [{least!r}, {most!r}]; expected values inside the clip "
+            f"[{low!r}, {high!r}], or no clip"
         )
-    return batch
+    return np.clip(batch, low, high)
 
 
-def _floats(values: ArrayLike) -> Array:
+def _floats(values: Any) -> Array:
     try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor that has a gradient
+        array = np.asarray(_off_torch(values))
+        if np.iscomplexobj(array):
+            raise TypeError("it is complex")
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch's, e.g. for a list with a gradient
         raise InputError(f"the input is no array of numbers: {error}") from error
+
+
+def _off_torch(values: Any) -> Any:
+    """A tensor as numpy's array, without its gradient; bfloat16, which numpy lacks, as float64."""
+    torch = sys.modules.get("torch")  # where it was never imported there are no tensors
+    if torch is None or not isinstance(values, torch.Tensor):
+        return values
+    tensor = values.detach().cpu()
+    return (tensor.resolve_conj() if tensor.is_complex() else tensor.double()).numpy()

@@ -262,7 +262,7 @@ def _question(
     classes = network.class_count
     if classes < 2:
         raise InputError(f"the network has {classes} output; an attack needs at least two classes")
-    images = check_images(network.input_shape, _numpy(x), clip)
+    images = check_images(network.input_shape, x, clip)
     if not len(images):
         raise InputError("the batch is empty; expected at least one image")
     labels = _whole_numbers(_numpy(y), len(images), classes, "label")

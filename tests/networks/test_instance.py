@@ -140,8 +140,7 @@ def test_instance_is_frozen_and_shares_no_memory() -> None:
         ({"image": [0, 0, 0, math.inf], "clip": None}, "values that are not finite"),
         ({"image": [0, 0, 0, "a"]}, "the input is no array of numbers"),
         ({"image": [[0], [0, 0]]}, "the input is no array of numbers"),
-        ({"image": torch.zeros(4, requires_grad=True)}, "the input is no array of numbers"),
-        ({"image": 2 * IMAGE}, r"values span \[0, 2\]; expected values inside the clip \[0, 1\], or no clip"),
+        ({"image": 2 * IMAGE}, r"values span \[0.0, 2.0\]; expected values inside the clip \[0.0, 1.0\], or no clip"),
         ({"image": IMAGE - 0.5}, r"values span \[-0.5, 0.5\]"),
         ({"clip": (1.0, 0.0)}, r"clip is \(1.0, 0.0\); expected two finite numbers, the lower first"),
         ({"clip": (0.0, 0.0)}, r"clip is \(0.0, 0.0\)"),
@@ -186,3 +185,31 @@ def test_checks_pass_what_is_right() -> None:
     batch = check_images((4,), np.stack([IMAGE, IMAGE]), (0.0, 1.0))
     assert batch.shape == (2, 4)
     assert check_images((4,), np.empty((0, 4)), (0.0, 1.0)).shape == (0, 4)
+
+
+def test_float32_image_at_the_edge_of_a_clip_is_moved_into_it() -> None:
+    clip = ((0 - 0.1307) / 0.3081, (1 - 0.1307) / 0.3081)
+    edges = np.array([clip[0], clip[1], np.nextafter(np.float32(clip[0]), np.float32(-9)), 0.0], np.float32)
+    assert edges.min() < clip[0]
+    assert question(image=edges, clip=clip).image.min() == clip[0]
+    assert check_images((4,), edges[None], clip).min() == clip[0]
+
+
+def test_image_outside_the_clip_by_more_than_a_rounding_is_shown_in_full() -> None:
+    with pytest.raises(InputError, match=r"span \[0\.0, 1\.0000003\]; expected values inside the clip \[0\.0, 1\.0\]"):
+        check_images((4,), [[0, 0, 0, 1.0000003]], (0.0, 1.0))
+
+
+def test_tensors_are_taken_for_every_argument() -> None:
+    image = torch.tensor(IMAGE, dtype=torch.bfloat16, requires_grad=True)
+    targets = torch.tensor([0, 2])
+    instance = question(image=image, epsilon=torch.tensor(0.25), label=torch.tensor(1), targets=targets)
+    assert instance.digest == question(targets=[0, 2]).digest
+    with pytest.raises(InputError, match=r"targets are \[2, 2\]; expected one or more distinct"):
+        question(targets=torch.tensor([2, 2]))
+
+
+@pytest.mark.parametrize("image", [IMAGE + 1j, torch.tensor(IMAGE + 1j), [[0.0, 1.0], [0.5]]])
+def test_complex_and_ragged_images_are_refused(image: Any) -> None:
+    with pytest.raises(InputError, match="the input is no array of numbers"):
+        question(image=image)

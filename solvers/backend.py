@@ -53,6 +53,8 @@ class SolverOptions:
 
     def __post_init__(self) -> None:
         check_time_limit(self.time_limit_s)
+        if self.time_limit_s is not None:  # numpy's scalars are no option of HiGHS
+            object.__setattr__(self, "time_limit_s", float(self.time_limit_s))
         if not is_whole_number(self.threads) or self.threads < 1:
             raise InputError(f"threads is {self.threads!r}; expected a whole number of at least 1")
         if not is_whole_number(self.seed) or not 0 <= self.seed < 2**31:
@@ -114,7 +116,7 @@ class Session(ABC):
         check_time_limit(time_limit_s)
         limit = self.options.time_limit_s if time_limit_s is None else time_limit_s
         start = time.perf_counter()
-        result = self._solve(math.inf if limit is None else limit)
+        result = self._solve(math.inf if limit is None else float(limit))
         solve_s = time.perf_counter() - start
         result = replace(result, build_s=self._build_s, solve_s=solve_s)
         self._build_s = 0.0
@@ -159,8 +161,11 @@ class Backend(ABC):
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether the solver's package is there. Imports nothing and takes no licence."""
-        return importlib.util.find_spec(cls.package) is not None
+        """Whether the solver's package is there. Takes no licence, and imports nothing but a dotted name's parent."""
+        try:
+            return importlib.util.find_spec(cls.package) is not None
+        except ModuleNotFoundError:  # of `a.b` where there is no `a`
+            return False
 
     @classmethod
     def variants(cls) -> list[str]:

@@ -43,12 +43,7 @@ def solvers(json: Json = False) -> None:
     """
     from solvers import registry
 
-    rows = []
-    for base in registry.names():
-        found = registry.backend_class(base)
-        variants = found.variants() if found.installed() else []
-        rows += [_describe_solver(name, found) for name in (base, *(f"{base}:{variant}" for variant in variants))]
-    _print(rows, "Solvers", json=json)
+    _print([row for base in registry.names() for row in _solver_rows(base)], "Solvers", json=json)
 
 
 def suites(json: Json = False) -> None:
@@ -63,6 +58,19 @@ def suites(json: Json = False) -> None:
         suite = load_suite(name)
         rows.append({"suite": name, "cells": len(expand(suite)), "description": suite.description})
     _print(rows, "Suites", json=json)
+
+
+def _solver_rows(base: str) -> list[dict[str, Any]]:
+    """A row for the back-end and one for each variant; for one that cannot be loaded, a row that says why."""
+    from networks.errors import SolverError
+    from solvers import registry
+
+    try:
+        found = registry.backend_class(base)
+    except SolverError as error:
+        return [{"solver": base, "version": str(error), "licence": "", "capabilities": ""}]
+    variants = found.variants() if found.installed() else []
+    return [_describe_solver(name, found) for name in (base, *(f"{base}:{variant}" for variant in variants))]
 
 
 def _describe_solver(name: str, found: type[Backend]) -> dict[str, Any]:

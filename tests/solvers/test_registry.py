@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy import sparse
 
 from networks.errors import InputError, SolverError, SolverNotInstalledError, UnknownSolverError
 from solvers import registry
 from solvers.backend import Backend, Capabilities, Session, SolverOptions
 from solvers.linear_model import LinearModel
+from solvers.result import Status
 from tests.solvers.conftest import REQUIRED, backend_or_skip
 
 PLUGIN = '''
@@ -138,3 +142,18 @@ def test_missing_solver_fails_a_test_where_it_is_required(absent: str, monkeypat
 def test_option_out_of_range_is_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SolverOptions(**options)  # type: ignore[arg-type]
+
+
+def test_time_limit_of_numpy_is_taken_as_a_float() -> None:
+    short: Any = np.float32(5)
+    assert type(SolverOptions(time_limit_s=short).time_limit_s) is float
+    model = LinearModel([1.0], sparse.csr_array([[1.0]]), [0.0], [1.0], [0.0], [1.0])
+    options = SolverOptions(time_limit_s=short)
+    for name in ("highs", "cbc"):
+        with registry.get(name).load(model, options) as session:
+            assert session.solve().status == session.solve(short).status == Status.OPTIMAL
+
+
+def test_dotted_package_without_its_parent_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Absent, "package", "relubench_no_such.solver")
+    assert not Absent.installed()

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 import operator
 import re
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -105,6 +107,8 @@ SCIPY_STATUSES = {
     13: Status.TIME_LIMIT,
     14: Status.OTHER_LIMIT,
 }
+POLL_S = 0.1  # how often a waiting main thread looks for Ctrl-C where a signal does not wake it
+STOP_S = 2.0  # how long HiGHS, asked to stop, is waited for
 INCUMBENT_TOLERANCE = 1e-6  # a point of a stopped search that violates more is no solution
 
 
@@ -174,6 +178,7 @@ class CvxpySession(Session):
         self._crossed = bool((self.model.col_lower > self.model.col_upper).any())
         self._refusal = self._message = ""
         self._raw: Any = None  # the solver's own answer
+        self._env: Any = None  # Gurobi's environment, once a solve has needed it
         if not self._crossed:  # CVXPY has no variable with crossed bounds
             self._build()
             chain = self._attempt(lambda: self._problem.get_problem_data(self._variant or None)[1])
@@ -237,7 +242,15 @@ class CvxpySession(Session):
     def _run(self, settings: dict[str, Any]) -> None:
         """What `Problem.solve` does, with the solver's own answer kept."""
         data, chain, inverse = self._problem.get_problem_data(self._variant or None, solver_opts=settings)
-        self._raw = chain.solve_via_data(self._problem, data, warm_start=False, solver_opts=settings)
+        if self._solver == "GUROBI":
+            self._env = self._env or _quiet_gurobi()
+            settings["env"] = self._env
+        self._raw = _run_interruptibly(
+            lambda: chain.solve_via_data(self._problem, data, warm_start=False, solver_opts=settings),
+            is_highs=self._solver == "HIGHS",
+        )
+        if self._solver == "GUROBI" and _was_interrupted(self._raw["model"]):
+            raise KeyboardInterrupt  # gurobipy catches Ctrl-C during a solve, and says it only so
         self._problem.unpack_results(self._raw, chain, inverse)
 
     def _read(self, out_of_time: bool) -> SolveResult:
@@ -299,6 +312,87 @@ class CvxpySession(Session):
             return DUAL_BOUNDS[self._solver](stats) + self.model.offset
         asked = status is Status.OPTIMAL and "mip_gap" in OPTIONS.get(self._solver, {})
         return objective - self.options.mip_gap * max(1.0, abs(objective)) if asked else -math.inf
+
+
+def _run_interruptibly(action: Callable[[], Any], *, is_highs: bool) -> Any:
+    """The action's value or exception; Ctrl-C meanwhile raises KeyboardInterrupt here at once.
+
+    In the main thread a solver's library would hold the signal back until its end. CVXPY has no means to stop a solver:
+    after Ctrl-C the action goes on in a daemon thread, which ends with the process, and its outcome is dropped. So it
+    must change nothing that is used afterwards, and the filters of warnings, which are the process's, are the caller's.
+    HiGHS alone is stopped: it aborts a process that ends during its run.
+    """
+    outcome: list[Any] = []
+    errors: list[BaseException] = []
+    finished = threading.Event()  # not Thread.join: once interrupted, it takes a running thread for a finished one
+
+    def run() -> None:
+        try:
+            outcome.append(action())
+            if is_highs:
+                _end_highs_workers()
+        except BaseException as error:  # the waiting thread raises it
+            errors.append(error)
+        finally:
+            finished.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while not finished.wait(POLL_S):
+            pass
+    except KeyboardInterrupt:
+        if is_highs and _stop_highs(thread):
+            finished.wait(STOP_S)
+        raise
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
+def _stop_highs(thread: threading.Thread) -> bool:
+    """Ask the HiGHS that runs in a thread to stop; False where none is found.
+
+    CVXPY keeps the running `highspy.Highs` in a local variable, and nowhere else.
+    """
+    import highspy
+
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        highs = frame.f_locals.get("solver")
+        if isinstance(highs, highspy.Highs):
+            for callback in (highs.cbSimplexInterrupt, highs.cbMipInterrupt, highs.cbIpmInterrupt):
+                callback.subscribe(_stop)
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stop(event: Any) -> None:
+    event.interrupt()
+
+
+def _end_highs_workers() -> None:
+    """End this thread's workers: they keep the number of threads that HiGHS first had, and refuse another."""
+    import highspy
+
+    highspy.Highs.resetGlobalScheduler(False)
+
+
+def _quiet_gurobi() -> Any:
+    """An environment that does not print the licence, as Gurobi's default one does."""
+    import gurobipy
+
+    env = gurobipy.Env(empty=True)
+    env.setParam("OutputFlag", 0)
+    env.start()
+    return env
+
+
+def _was_interrupted(model: Any) -> bool:
+    import gurobipy
+
+    return bool(model.Status == gurobipy.GRB.INTERRUPTED)
 
 
 def _solver_version(variant: str) -> str:

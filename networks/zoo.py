@@ -73,6 +73,11 @@ def load_network(source: str | Path | LayerList) -> LayerList:
     """
     if isinstance(source, LayerList):
         return source
+    if not isinstance(source, str | Path):
+        raise NetworkError(
+            f"network is of type {type(source).__name__}; expected a zoo name, a path or a layer list, "
+            "which networks.from_torch makes of a torch module"
+        )
     if str(source) in NAMES:
         return load(str(source))
     if Path(source).is_file():

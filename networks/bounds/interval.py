@@ -60,6 +60,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -70,6 +71,7 @@ from torch.nn import functional
 
 from networks.errors import InputError
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU, Shape
+from networks.zoo import load_network
 
 Pair = tuple[Tensor, Tensor]
 Place = tuple[Tensor | None, Tensor | None]  # where a step writes its two bounds; None for a new tensor
@@ -87,34 +89,39 @@ PREPARED_NETWORKS = 4  # the last few keep their |W| on the device, so that aski
 
 @overload
 def interval_bounds(
-    network: LayerList, lower: Tensor, upper: Tensor, device: torch.device | str = "cpu"
+    network: LayerList | str | Path, lower: Tensor, upper: Tensor, device: torch.device | str = "cpu"
 ) -> list[Pair]: ...
 @overload
 def interval_bounds(
-    network: LayerList, lower: ArrayLike, upper: ArrayLike, device: torch.device | str = "cpu"
+    network: LayerList | str | Path, lower: ArrayLike, upper: ArrayLike, device: torch.device | str = "cpu"
 ) -> list[tuple[Array, Array]]: ...
-def interval_bounds(network: LayerList, lower: Any, upper: Any, device: torch.device | str = "cpu") -> Any:
+def interval_bounds(network: LayerList | str | Path, lower: Any, upper: Any, device: torch.device | str = "cpu") -> Any:
     """Bounds on every layer's output over each box of a batch, sound as computed (the mathematics: this module's text).
 
     Parameters
     ----------
-    network : LayerList
+    network : LayerList, str or Path
+        A layer list, a zoo name, or a layer-list file.
     lower, upper : array_like or Tensor, shape (n, *input_shape)
         The boxes, in the units of the network's input; taken as float64.
     device : torch device
-        Where to compute.
+        Where to compute; "auto" is the GPU where there is one, else the CPU.
 
     Returns
     -------
     list of (lower, upper), one pair a layer
         Each of shape (n, *output shape of the layer), float64: tensors on `device` where tensors were given, else numpy
-        arrays. A Flatten's pair shares its memory with the pair before it. What overflows is infinite.
+        arrays. A Flatten's pair shares its memory with the pair before it,
+        a first Flatten's with nothing. What overflows is infinite.
 
     Raises
     ------
     InputError
         Shapes that do not fit, a value that is not finite, a lower bound above its upper bound, an unknown device.
+    NetworkError
+        No such network.
     """
+    network = load_network(network)
     box = _box(network, lower, upper, device)
     steps, bounds = _prepare(network, box[0].device), _places(network, box)
     with torch.no_grad(), _sums_of_products(box[0].device):
@@ -126,14 +133,18 @@ def interval_bounds(network: LayerList, lower: Any, upper: Any, device: torch.de
 
 @overload
 def interval_margins(
-    network: LayerList, lower: Tensor, upper: Tensor, margins: Any, device: torch.device | str = "cpu"
+    network: LayerList | str | Path, lower: Tensor, upper: Tensor, margins: Any, device: torch.device | str = "cpu"
 ) -> Pair: ...
 @overload
 def interval_margins(
-    network: LayerList, lower: ArrayLike, upper: ArrayLike, margins: Any, device: torch.device | str = "cpu"
+    network: LayerList | str | Path,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    margins: Any,
+    device: torch.device | str = "cpu",
 ) -> tuple[Array, Array]: ...
 def interval_margins(
-    network: LayerList, lower: Any, upper: Any, margins: Any, device: torch.device | str = "cpu"
+    network: LayerList | str | Path, lower: Any, upper: Any, margins: Any, device: torch.device | str = "cpu"
 ) -> Any:
     """Bounds on `margins @ f(x)` over each box of a batch, sound as computed.
 
@@ -157,6 +168,7 @@ def interval_margins(
     InputError
         As `interval_bounds`; margins whose shape does not fit or that are not finite.
     """
+    network = load_network(network)
     box = _box(network, lower, upper, device)
     C = _margins(network, margins, box)
     steps, last = _before_last(network, box[0].device)
@@ -302,6 +314,8 @@ def _underflow(count: int) -> float:
 
 def _box(network: LayerList, lower: Any, upper: Any, device: torch.device | str) -> Pair:
     """Both bounds as float64 tensors on the device, their shapes checked."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     low, high = _tensor("lower", lower, device), _tensor("upper", upper, device)
     for name, values in (("lower", low), ("upper", high)):
         if values.ndim != len(network.input_shape) + 1 or tuple(values.shape[1:]) != network.input_shape:
@@ -365,12 +379,13 @@ def _index(position: Tensor, chunk: slice) -> list[int]:
 
 
 def _places(network: LayerList, box: Pair) -> list[Pair]:
-    """Tensors for every layer's bounds; a Flatten's are views."""
+    """Tensors for every layer's bounds; a Flatten's are views, but never of the caller's arrays."""
     places: list[Pair] = []
     for layer, shape in zip(network.layers, network.shapes, strict=True):
         low, high = places[-1] if places else box
         if isinstance(layer, Flatten):
-            places.append((low.flatten(1), high.flatten(1)))
+            low, high = low.flatten(1), high.flatten(1)
+            places.append((low, high) if places else (low.clone(), high.clone()))
         else:
             places.append((low.new_empty((len(low), *shape)), low.new_empty((len(low), *shape))))
     return places

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networks import interval_bounds, interval_margins
+from networks import interval_bounds, interval_margins, zoo
 from networks.bounds import interval
 from networks.errors import InputError
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU
@@ -373,3 +373,20 @@ def _scaled(rng: np.random.Generator, scale: float, outputs: int, inputs: int) -
     sizes = 10.0 ** rng.uniform(-8, 8, (outputs, inputs))
     weight = np.clip(rng.normal(size=(outputs, inputs)) * sizes, -1e7, 1e7) * scale
     return Linear(weight, rng.normal(size=outputs) * scale)
+
+
+def test_a_network_may_be_named_and_the_device_left_to_torch() -> None:
+    box = np.zeros((1, 1, 28, 28)), np.ones((1, 1, 28, 28))
+    rows = np.eye(10)[:1]
+    (named, _), (given, _) = (
+        interval_margins(network, *box, rows, device)
+        for network, device in (("mnist_small", "auto"), (zoo.load("mnist_small"), "cpu"))
+    )
+    np.testing.assert_allclose(named, given)
+    assert len(interval_bounds("mnist_small", *box)) == len(zoo.load("mnist_small").layers)
+
+
+def test_a_first_flattens_bounds_are_not_the_callers_arrays() -> None:
+    lower = np.zeros((1, 1, 28, 28))
+    first, _ = interval_bounds(zoo.load("mnist_small"), lower, lower)[0]
+    assert not np.shares_memory(first, lower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,3 +83,9 @@ def test_architectures_are_untrained_modules_of_their_own() -> None:
     assert isinstance(one, nn.Sequential)
     assert from_torch(one, zoo.INPUT_SHAPE) != from_torch(other, zoo.INPUT_SHAPE)
     assert isinstance(zoo.load("mnist_small"), LayerList)
+
+
+@pytest.mark.parametrize("source", [nn.Linear(2, 2), None])
+def test_what_is_no_network_is_refused_with_the_way_to_make_one(source: Any) -> None:
+    with pytest.raises(NetworkError, match=r"is of type \w+; expected .* networks\.from_torch"):
+        zoo.load_network(source)

@@ -73,15 +73,19 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
     networks = {name: _load_for_images(name) for name in dict.fromkeys(cell.network for cell in asked)}
     for solver in dict.fromkeys(cell.solver for cell in asked if cell.solver):
         get(solver)
-    planned, notes = {}, {}
+    planned: dict[str, Planned] = {}
+    notes: dict[str, None] = {}  # in order, each once
     for cell in asked:
         network = networks[cell.network]
+        _check_labels(cell, network, data_dir)
         if cell.kind == "attack":
             _check_attack(cell, network)
             cell, note = _fit_to_machine(cell, data_dir)
             notes.update(dict.fromkeys(note))
         digest = cell.digest(network.digest, _images_digest(cell.image, cell.images, data_dir))
-        planned[digest] = Planned(cell, digest, network)
+        kept = planned.setdefault(digest, Planned(cell, digest, network)).cell.network
+        if kept != cell.network:
+            notes[f"networks {kept} and {cell.network} have the same weights: measured once, as {kept}"] = None
     return Plan(suite, data_dir, tuple(planned.values()), tuple(notes))
 
 
@@ -90,6 +94,24 @@ def _load_for_images(name: str) -> LayerList:
     if network.input_shape != data.IMAGE_SHAPE:
         raise InputError(f"network {name} takes {network.input_shape}; suites use images of {data.IMAGE_SHAPE}")
     return network
+
+
+def _check_labels(cell: Cell, network: LayerList, data_dir: Path | None) -> None:
+    for image, label in _labels(cell.image, cell.images, data_dir):
+        if label >= network.class_count:
+            raise InputError(
+                f"network {cell.network} has {network.class_count} classes; image {image} has label {label}"
+            )
+
+
+@cache
+def _labels(image: int | None, count: int | None, data_dir: Path | None) -> tuple[tuple[int, int], ...]:
+    """The cell's images and their labels, the first image of each label standing for all."""
+    if not count:
+        return ((image or 0, data.test_image(image or 0, data_dir)[1]),)
+    labels = data.test_images(_available(count, data_dir), data_dir).labels
+    values, firsts = np.unique(labels, return_index=True)
+    return tuple(zip(firsts.tolist(), values.tolist(), strict=True))
 
 
 def _check_attack(cell: Cell, network: LayerList) -> None:

@@ -20,7 +20,7 @@ from bench.store import MANIFEST, ROWS, TORN, Store
 from bench.suite import load_suite
 from networks import data
 from networks.errors import InputError, SolverNotInstalledError, UnknownSolverError
-from networks.layers import LayerList, Linear
+from networks.layers import Flatten, LayerList, Linear
 from solvers import registry
 from solvers.backend import SolverOptions
 from solvers.backends.highs_ import Highs, HighsSession
@@ -59,6 +59,12 @@ def plan_of(folder: Path, network: object, **keys: object) -> Plan:
     path = folder / "suite.toml"
     path.write_text(f'name = "tiny"\n[[verify]]\nnetworks = ["{network}"]\n{text}\n', encoding="utf-8")
     return make_plan(load_suite(path))
+
+
+def two_classes(folder: Path) -> Path:
+    path = folder / "two.safetensors"
+    LayerList(data.IMAGE_SHAPE, (Flatten(), Linear(np.ones((2, 784)), np.zeros(2)))).save(path)
+    return path
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -294,3 +300,29 @@ def wait_for_first_row(path: Path, child: subprocess.Popen[str]) -> None:
         assert child.poll() is None, "it ended before its first row"
         assert time.monotonic() < deadline, "no row in time"
         time.sleep(0.05)
+
+
+def test_a_label_that_the_network_has_no_class_for_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"two\.safetensors has 2 classes; image 0 has label 7"):
+        plan_of(tmp_path, two_classes(tmp_path))
+
+
+def test_an_attack_on_labels_that_the_network_has_no_class_for_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "attack.toml"
+    table = f'networks = ["{two_classes(tmp_path)}"]\nimages = 5\nepsilons = [0.1]\nmethods = ["fgsm"]\n'
+    path.write_text(f'name = "tiny"\n[[attack]]\n{table}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"has 2 classes; image \d has label \d"):
+        make_plan(load_suite(path))
+
+
+def test_networks_of_equal_weights_are_measured_once_as_the_first(tmp_path: Path, tiny_network: Path) -> None:
+    twin = tmp_path / "twin.safetensors"
+    random_network(0).save(twin)
+    path = tmp_path / "twins.toml"
+    table = f'networks = ["{tiny_network}", "{twin}"]\nimages = [0]\nepsilons = [0.1]\nmethods = ["interval"]\n'
+    path.write_text(f'name = "twins"\n[[verify]]\n{table}', encoding="utf-8")
+    plan = make_plan(load_suite(path))
+    assert {planned.cell.network for planned in plan.cells} == {str(tiny_network)}
+    assert plan.notes == (
+        f"networks {tiny_network} and {twin} have the same weights: measured once, as {tiny_network}",
+    )

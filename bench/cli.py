@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -51,16 +53,34 @@ def root(  # noqa: D103 (typer would show a docstring in place of the help above
 
 
 def main() -> None:
-    """Entry point: bad usage and bad input are one line on stderr and exit code 2."""
+    """Entry point: bad usage and bad input are one line on stderr and exit code 2; Ctrl-C is 130, failing output 1."""
+    sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="relubench", standalone_mode=False))
+        code = app(arguments, prog_name="relubench", standalone_mode=False)
+        if sys.stdout is not None:  # it is None where the shell closed it
+            sys.stdout.flush()
+        return code or 0
+    except (KeyboardInterrupt, typer.Abort):  # Click raises the second for the first
+        return run.INTERRUPTED
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "relubench"
-        _fail(f"{error.format_message()} (see `{command} --help`)")
+        return _fail(f"{error.format_message()} (see `{command} --help`)", 2)
     except RelubenchError as error:
-        _fail(str(error))
+        return _fail(str(error), 2)
+    except OSError as error:
+        _drop_output()
+        return 1 if isinstance(error, BrokenPipeError) else _fail(str(error), 1)
 
 
-def _fail(message: str) -> None:
+def _drop_output() -> None:
+    """Let the flush at the interpreter's end succeed, as Python's note on SIGPIPE has it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # an output that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> int:
     sys.stderr.write(f"relubench: error: {' '.join(message.splitlines())}\n")
-    sys.exit(2)
+    return code

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 import numpy as np
@@ -284,10 +284,61 @@ def test_tables_fit_the_terminal_and_fold_no_word(
 def test_the_terminals_width_is_heeded() -> None:
     shown = subprocess.run(
         [*RELUBENCH, "suites"],
-        env={**os.environ, "COLUMNS": "60"},
+        env={**os.environ, "COLUMNS": "90"},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    assert {len(line) for line in shown.stdout.splitlines()} == {60}
+    assert {len(line) for line in shown.stdout.splitlines()} == {90}
+
+
+def test_a_back_end_that_cannot_be_loaded_is_one_row_of_the_list(
+    relubench: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = EntryPoint("broken", "relubench_no_such_module:Solver", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
+    rows = {row["solver"]: row for row in json.loads(relubench("solvers", "--json").out)}
+    assert "cannot be loaded from relubench_no_such_module:Solver" in rows["broken"]["version"]
+    assert rows["highs"]["version"] == registry.get("highs").version()
+
+
+def test_ctrl_c_ends_any_command_with_130_and_no_traceback(
+    relubench: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "names", interrupted)
+    ended = relubench("solvers")
+    assert ended.code == 130
+    assert not ended.err.strip()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_output_that_cannot_be_written_is_one_line_and_code_1(options: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*RELUBENCH, "suites", *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "relubench: error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reader_that_went_away_ends_a_command_silently(options: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [*RELUBENCH, "suites", *options], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_a_narrow_terminal_keeps_every_column() -> None:
+    ended = subprocess.run(
+        [*RELUBENCH, "networks"], env={**os.environ, "COLUMNS": "30"}, capture_output=True, text=True, timeout=60
+    )
+    assert all(column in ended.stdout for column in ("network", "ReLUs", "parameters", "digest"))

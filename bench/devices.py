@@ -15,22 +15,25 @@ DEVICES = ("auto", "cpu", "cuda")
 SHORTEST_S = 1e-9  # below what any clock resolves; keeps rates finite
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device: `auto` is the GPU where there is one, else the CPU.
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The torch device: `auto` is the GPU where there is one, else the CPU; `cuda:1` is the second GPU.
 
     Raises
     ------
     InputError
-        An unknown name, or `cuda` where torch finds no GPU.
+        An unknown name, or a GPU that torch does not find.
     """
     import torch
 
-    if name not in DEVICES:
+    name = str(device)
+    kind, _, index = name.partition(":")
+    if name not in DEVICES and not (kind in ("cpu", "cuda") and index.isdecimal()):
         raise InputError(f"device is {name!r}; expected one of {', '.join(DEVICES)}")
-    present = name != "cpu" and torch.cuda.is_available()
-    if name == "cuda" and not present:
-        raise InputError("device is 'cuda', but torch finds no CUDA GPU here; use 'cpu' or 'auto'")
-    return torch.device("cuda" if present else "cpu")
+    present = kind != "cpu" and torch.cuda.is_available()
+    if kind == "cuda" and (not present or int(index or 0) >= torch.cuda.device_count()):
+        what = "that CUDA GPU" if present else "CUDA GPU"
+        raise InputError(f"device is {name!r}, but torch finds no {what} here; use 'cpu' or 'auto'")
+    return torch.device(f"cuda:{index}" if present and index else "cuda" if present else "cpu")
 
 
 def device_name(device: torch.device) -> str:

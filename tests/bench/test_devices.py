@@ -64,3 +64,13 @@ def test_a_stopwatch_waits_for_the_gpu() -> None:
 @needs_gpu
 def test_a_gpu_has_its_own_name() -> None:
     assert device_name(resolve_device("cuda")) == torch.cuda.get_device_name()
+
+
+def test_devices_of_torch_and_a_gpu_by_its_number_are_taken() -> None:
+    assert resolve_device(torch.device("cpu")) == torch.device("cpu")
+    for device in ("cuda:0", torch.device("cuda", 0)):
+        if torch.cuda.is_available():
+            assert resolve_device(device) == torch.device("cuda:0")
+        else:
+            with pytest.raises(InputError, match="device is 'cuda:0', but torch finds no CUDA GPU"):
+                resolve_device(device)

@@ -24,6 +24,7 @@ import numpy as np
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.duality import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -419,20 +420,3 @@ def scipy_status(message: str) -> Status:
     """The status of the HiGHS within SciPy, from SciPy's message."""
     found = re.search(r"HiGHS Status (\d+)", message)
     return SCIPY_STATUSES.get(int(found.group(1)), Status.UNKNOWN) if found else Status.UNKNOWN
-
-
-def weak_duality_bound(model: LinearModel, row_duals: Array) -> float:
-    r"""The bound that any row duals prove, in plain floating point.
-
-    With `y` the duals (a sign whose side is infinite is set to zero) and `r = c - A^T y`, every feasible `x` has
-    `c @ x >= sum_i min(y_i l_i, y_i u_i over the sides) + sum_j min(r_j l_j, r_j u_j)`. It is -inf where a column
-    without a bound has a reduced cost of that sign, however small (Neumaier and Shcherbina 2004, without its rounding).
-    """
-    lower_side = (row_duals > 0) & np.isfinite(model.row_lower)
-    upper_side = (row_duals < 0) & np.isfinite(model.row_upper)
-    y = np.where(lower_side | upper_side, row_duals, 0.0)
-    reduced = model.c - model.A.T @ y
-    rows = y[lower_side] @ model.row_lower[lower_side] + y[upper_side] @ model.row_upper[upper_side]
-    up, down = reduced > 0, reduced < 0
-    columns = reduced[up] @ model.col_lower[up] + reduced[down] @ model.col_upper[down]
-    return float(rows + columns + model.offset)

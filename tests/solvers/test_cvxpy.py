@@ -18,7 +18,8 @@ from scipy import sparse
 from networks.errors import UnknownSolverError
 from solvers import registry
 from solvers.backend import SolverOptions
-from solvers.backends.cvxpy_ import OPTIONS, Cvxpy, scipy_status, solver_settings, weak_duality_bound
+from solvers.backends.cvxpy_ import OPTIONS, Cvxpy, scipy_status, solver_settings
+from solvers.duality import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import Status
 

@@ -111,8 +111,8 @@ def interval_bounds(network: LayerList | str | Path, lower: Any, upper: Any, dev
     -------
     list of (lower, upper), one pair a layer
         Each of shape (n, *output shape of the layer), float64: tensors on `device` where tensors were given, else numpy
-        arrays. A Flatten's pair shares its memory with the pair before it,
-        a first Flatten's with nothing. What overflows is infinite.
+        arrays. A Flatten's pair shares its memory with the pair before it, a first Flatten's with the boxes given (then
+        it is read-only where it is numpy's). What overflows is infinite.
 
     Raises
     ------
@@ -128,7 +128,13 @@ def interval_bounds(network: LayerList | str | Path, lower: Any, upper: Any, dev
         for chunk in _chunks(len(box[0]), box[0].device, _largest_step(network)):
             _check_box(box, chunk)
             _run(steps, (box[0][chunk], box[1][chunk]), ((low[chunk], high[chunk]) for low, high in bounds))
-    return bounds if isinstance(lower, Tensor) else [(low.cpu().numpy(), high.cpu().numpy()) for low, high in bounds]
+    if isinstance(lower, Tensor):
+        return bounds
+    arrays = [(low.cpu().numpy(), high.cpu().numpy()) for low, high in bounds]
+    if isinstance(network.layers[0], Flatten):  # they may be the caller's own, and are too large to copy
+        for first in arrays[0]:
+            first.flags.writeable = False
+    return arrays
 
 
 @overload
@@ -379,13 +385,12 @@ def _index(position: Tensor, chunk: slice) -> list[int]:
 
 
 def _places(network: LayerList, box: Pair) -> list[Pair]:
-    """Tensors for every layer's bounds; a Flatten's are views, but never of the caller's arrays."""
+    """Tensors for every layer's bounds; a Flatten's are views."""
     places: list[Pair] = []
     for layer, shape in zip(network.layers, network.shapes, strict=True):
         low, high = places[-1] if places else box
         if isinstance(layer, Flatten):
-            low, high = low.flatten(1), high.flatten(1)
-            places.append((low, high) if places else (low.clone(), high.clone()))
+            places.append((low.flatten(1), high.flatten(1)))
         else:
             places.append((low.new_empty((len(low), *shape)), low.new_empty((len(low), *shape))))
     return places

@@ -61,7 +61,7 @@ def test_encoding_and_loading_is_ten_times_faster_than_cvxpy(
         encode_and_load(encode_only, solver)
 
     benchmark.pedantic(ours, rounds=5, warmup_rounds=1)
-    ours_s, cvxpy_s = quietest(CVXPY_ROUNDS, ours, compile_textbook)
+    ours_s, cvxpy_s = quietest(CVXPY_ROUNDS, 1 / LEAST_SPEEDUP, ours, compile_textbook)
     speedup = cvxpy_s / ours_s
     benchmark.extra_info.update({"ours_s": ours_s, "cvxpy_s": cvxpy_s, "speedup": speedup})
     with capsys.disabled():
@@ -79,7 +79,7 @@ def test_encoding_and_loading_is_within_three_times_of_handing_over_ready_arrays
         encode_and_load(encode_only, solver)
 
     benchmark.pedantic(ours, rounds=20, warmup_rounds=1)
-    ours_s, arrays_s, encode_s = quietest(ARRAY_ROUNDS, ours, hand_over, encode_only)
+    ours_s, arrays_s, encode_s = quietest(ARRAY_ROUNDS, MOST_OVERHEAD, ours, hand_over, encode_only)
     overhead = ours_s / arrays_s
     benchmark.extra_info.update({"ours_s": ours_s, "arrays_s": arrays_s, "encode_s": encode_s, "overhead": overhead})
     with capsys.disabled():

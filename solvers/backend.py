@@ -77,6 +77,25 @@ class Capabilities:
     work: bool = False
     threads: bool = True
     seed: bool = True
+    stop: bool = False  # a MILP's search may end at `stop_below` or `stop_above`
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where one solve may end before its optimum: infinite values stand for none.
+
+    Attributes
+    ----------
+    time_limit_s : float
+    stop_below : float
+        A MILP may end with TARGET_REACHED once it has a solution whose objective is at most this.
+    stop_above : float
+        A MILP may end with TARGET_REACHED once its dual bound is at least this.
+    """
+
+    time_limit_s: float = math.inf
+    stop_below: float = -math.inf
+    stop_above: float = math.inf
 
 
 class Session(ABC):
@@ -108,19 +127,47 @@ class Session(ABC):
         self._change_objective(vector, float(offset))
         self._build_s += time.perf_counter() - start
 
-    def solve(self, time_limit_s: float | None = None) -> SolveResult:
+    def solve(
+        self,
+        time_limit_s: float | None = None,
+        *,
+        stop_below: float | None = None,
+        stop_above: float | None = None,
+    ) -> SolveResult:
         """Solve for the present objective, within `time_limit_s` or else the options' limit.
 
+        A MILP may end earlier, with TARGET_REACHED: with a solution whose objective is at most `stop_below`, or with a
+        dual bound of at least `stop_above`, both with the offset. The result shows which, to within the solver's
+        tolerances. An LP, and a MILP of a solver without the capability `stop`, is solved to its end.
+
         The result's `build_s` is what loading and changes of the objective took since the last solve.
+
+        Raises
+        ------
+        InputError
+            A time limit that is not above zero, or a stop that is not finite.
         """
-        check_time_limit(time_limit_s)
-        limit = self.options.time_limit_s if time_limit_s is None else time_limit_s
+        limits = self._limits(time_limit_s, stop_below, stop_above)
         start = time.perf_counter()
-        result = self._solve(math.inf if limit is None else float(limit))
+        result = self._solve(limits)
         solve_s = time.perf_counter() - start
         result = replace(result, build_s=self._build_s, solve_s=solve_s)
         self._build_s = 0.0
         return result
+
+    def _limits(self, time_limit_s: float | None, stop_below: float | None, stop_above: float | None) -> Limits:
+        check_time_limit(time_limit_s)
+        check_stop("stop_below", stop_below)
+        check_stop("stop_above", stop_above)
+        seconds = self.options.time_limit_s if time_limit_s is None else time_limit_s
+        limits = Limits(math.inf if seconds is None else float(seconds))
+        if not self.model.is_mip:
+            return limits
+        return replace(
+            limits,
+            stop_below=-math.inf if stop_below is None else float(stop_below),
+            stop_above=math.inf if stop_above is None else float(stop_above),
+        )
 
     def close(self) -> None:  # noqa: B027 (nothing to free is a fair answer)
         """Free what the solver holds. May be called twice."""
@@ -142,8 +189,8 @@ class Session(ABC):
         """Hand over a new objective; `self.model` has it already."""
 
     @abstractmethod
-    def _solve(self, time_limit_s: float) -> SolveResult:
-        """Solve and read; `time_limit_s` may be infinite. Times are filled in by the caller."""
+    def _solve(self, limits: Limits) -> SolveResult:
+        """Solve and read; of an LP the limits have no stops. Times are filled in by the caller."""
 
 
 class Backend(ABC):
@@ -185,3 +232,9 @@ def check_time_limit(time_limit_s: float | None) -> None:
     """Raise InputError unless the limit is None or a number above zero."""
     if time_limit_s is not None and not (is_finite_number(time_limit_s) and time_limit_s > 0):
         raise InputError(f"time limit is {time_limit_s!r} s; expected a number above 0, or none for no limit")
+
+
+def check_stop(name: str, value: float | None) -> None:
+    """Raise InputError unless the value is None or a finite number."""
+    if value is not None and not is_finite_number(value):
+        raise InputError(f"{name} is {value!r}; expected a finite number, or none for no stop")

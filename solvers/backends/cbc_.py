@@ -7,47 +7,34 @@ What was measured with CBC 2.10.3 and shapes this file:
 - When the time runs out in preprocessing, CBC says "Integer infeasible" of a feasible model. Infeasibility found after
   the time limit is therefore answered as TIME_LIMIT.
 - CBC looks at its clock only after the root relaxation is solved; then its process is killed.
+- With a cutoff, CBC's preprocessing has called models infeasible whose optimum was 0.1 below it; without preprocessing
+  it has not.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from networks.errors import SolverError
 from networks.layers import Array, read_only
-from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
+from solvers.backends.cbc_process import STATUS_FILE, Run, binary, cannot_run, run_cbc
 from solvers.files import column_entries, ieee, write_mps
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
-MODEL_FILE, STATUS_FILE, SOLUTION_FILE, LOG_FILE = "model.mps", "status.txt", "solution.bin", "log.txt"
-GRACE_S = 2.0  # what CBC may take beyond its time limit, or a tenth of the limit, before it is killed
+MODEL_FILE, SOLUTION_FILE = "model.mps", "solution.bin"
 INCREMENT = 1e-9  # CBC's 1e-5 cuts off better solutions
 SMALLEST_TOLERANCE = 1e-12  # CBC ignores a tolerance of 0
 SMALLEST_COEFFICIENT = 1e-14  # CBC's reader drops coefficients up to this size
 NO_BOUND = 1e49  # CBC writes 1e50 for no bound
-# Run with `python -c`, the parent's process number and a command; 1 is PR_SET_PDEATHSIG, 9 SIGKILL.
-DIE_WITH_PARENT = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
 # The first words of the solution file, up to " - objective value".
 STATUSES = {
     "Optimal": Status.OPTIMAL,
@@ -60,20 +47,9 @@ STATUSES = {
     "Stopped on difficulties": Status.ERROR,
     "Stopped on ctrl-c": Status.INTERRUPTED,
 }
-# The log's "Result - " line, where it knows better: of an LP the solution file says "iterations" for time.
-RESULTS = {"Stopped on time limit": Status.TIME_LIMIT}
+# The log's "Result - " line, where it knows better: the solution file says "iterations" for an LP's time or Ctrl-C.
+RESULTS = {"Stopped on time limit": Status.TIME_LIMIT, "User ctrl-cuser ctrl-c": Status.INTERRUPTED}
 WITHOUT_SOLUTION = " (no integer solution - continuous used)"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one run of the binary left behind."""
-
-    code: int
-    elapsed_s: float
-    killed: bool  # by us, at the end of its time
-    header: str  # the solution file's first line, empty without one
-    log: str
 
 
 class Cbc(Backend):
@@ -88,7 +64,7 @@ class Cbc(Backend):
     package = "pulp"
     install = "pip install 'pulp<4'"
     licence = "EPL 2.0; no limit"
-    capabilities = Capabilities(warm_objective=False)
+    capabilities = Capabilities(warm_objective=False, stop=True)
 
     def version(self) -> str:
         """CBC's own version.
@@ -102,7 +78,7 @@ class Cbc(Backend):
         try:
             answer = subprocess.run([path, "-quit"], capture_output=True, text=True, check=False)
         except OSError as error:
-            raise _cannot_run(path, error) from error
+            raise cannot_run(path, error) from error
         found = re.search(r"Version: (\S+)", answer.stdout)
         return found.group(1) if found else "unknown"
 
@@ -131,28 +107,21 @@ class CbcSession(Session):
         if not self._crossed:
             write_mps(self.model, self._folder / MODEL_FILE, ieee, self._columns)
 
-    def _solve(self, time_limit_s: float) -> SolveResult:
+    def _solve(self, limits: Limits) -> SolveResult:
         if self._crossed:  # MPS has no form for it
             message = "a lower bound of the model is above its upper bound"
             return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=message)
         for name in (STATUS_FILE, SOLUTION_FILE):
             (self._folder / name).unlink(missing_ok=True)
-        run = run_cbc(self._folder, arguments(self.options, time_limit_s), time_limit_s)
-        return read_result(self.model, self.options, time_limit_s, run, self._folder)
+        run = run_cbc(self._folder, arguments(self.options, limits), limits)
+        return read_result(self.model, self.options, limits, run, self._folder)
 
     def close(self) -> None:
         """Remove the files."""
         self._remove()
 
 
-def binary() -> str:
-    """The path of the binary. Imports PuLP, which makes it executable."""
-    from pulp.apis.coin_api import PULP_CBC_CMD
-
-    return str(PULP_CBC_CMD.pulp_cbc_path)
-
-
-def arguments(options: SolverOptions, time_limit_s: float) -> list[str]:
+def arguments(options: SolverOptions, limits: Limits) -> list[str]:
     """The command line after the model's name."""
     seed = options.seed % (2**31 - 1) + 1  # 0 stands for the time of day
     values: dict[str, float | str] = {
@@ -166,96 +135,21 @@ def arguments(options: SolverOptions, time_limit_s: float) -> list[str]:
         "randomCbcSeed": seed,
         "timeMode": "elapsed",
     }
-    if math.isfinite(time_limit_s):
-        values["seconds"] = time_limit_s
+    if math.isfinite(limits.time_limit_s):
+        values["seconds"] = limits.time_limit_s
+    if math.isfinite(limits.stop_above):
+        # So much above that what CBC prunes is at least `stop_above`. See the module's docstring on preprocessing.
+        values |= {"cutoff": limits.stop_above + _gap(options, limits.stop_above), "preprocess": "off"}
     if options.threads > 1:  # 1 starts a second thread that does all the work
         values["threads"] = options.threads
     settings = [word for name, value in values.items() for word in (f"-{name}", str(value))]
     return [MODEL_FILE, *settings, "-solve", "-solution", STATUS_FILE, "-saveSolution", SOLUTION_FILE]
 
 
-def run_cbc(folder: Path, words: list[str], time_limit_s: float) -> Run:
-    """Run the binary in `folder`. It dies with this process, with an exception here, or after its time.
-
-    Raises
-    ------
-    SolverError
-        The binary cannot be started.
-    """
-    path, start = binary(), time.perf_counter()
-    with (folder / LOG_FILE).open("wb") as log:
-        try:
-            process = subprocess.Popen(
-                _dying_with_parent([path, *words]),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C comes to us alone
-            )
-        except OSError as error:
-            raise _cannot_run(path, error) from error
-        killed = _wait(process, time_limit_s + max(GRACE_S, 0.1 * time_limit_s))
-    return Run(
-        code=process.returncode,
-        elapsed_s=time.perf_counter() - start,
-        killed=killed,
-        header=_first_line(folder / STATUS_FILE),
-        log=(folder / LOG_FILE).read_text(errors="replace"),
-    )
-
-
-def _cannot_run(path: str, error: OSError) -> SolverError:
-    return SolverError(f"CBC cannot be run: {path}: {error.strerror}; expected the binary that PuLP brings")
-
-
-def _dying_with_parent(command: list[str]) -> list[str]:
-    """The command, under a program that first asks Linux to kill it when its parent dies.
-
-    Not `Popen(preexec_fn=...)`: that forks, which takes 40 ms in a process with torch and may deadlock among threads.
-    """
-    if sys.platform != "linux":
-        return command
-    setpriv = shutil.which("setpriv")  # of util-linux; 2 ms, against 20 ms for Python
-    if setpriv:
-        return [setpriv, "--pdeathsig", "KILL", "--", *command]
-    return [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *command]
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for the end, or end it after `seconds`; whether that was needed.
-
-    A timer, as `Popen.wait(timeout)` polls, up to 50 ms late.
-    """
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        process.kill()
-
-    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
-    timer.daemon = True
-    timer.start()
-    try:
-        process.wait()
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
-    return late.is_set()
-
-
-def _first_line(path: Path) -> str:
-    if not path.exists():
-        return ""
-    with path.open(errors="replace") as file:
-        return file.readline().strip()
-
-
-def read_result(model: LinearModel, options: SolverOptions, time_limit_s: float, run: Run, folder: Path) -> SolveResult:
+def read_result(model: LinearModel, options: SolverOptions, limits: Limits, run: Run, folder: Path) -> SolveResult:
     """The answer, without its times."""
     words = run.header.partition(" - objective value")[0]
-    status, message = _status(model, time_limit_s, run, words)
+    status, message = _status(model, limits.time_limit_s, run, words)
     has_solution = status is Status.OPTIMAL or (
         model.is_mip and words.startswith("Stopped") and WITHOUT_SOLUTION not in words
     )
@@ -264,9 +158,9 @@ def read_result(model: LinearModel, options: SolverOptions, time_limit_s: float,
     iterations = _last(r"- (\d+) iterations time", run.log) or _last(r"Total iterations: +(\d+)", run.log)
     nodes = _last(r"Enumerated nodes: +(\d+)", run.log) or _last(r"After (\d+) nodes", run.log)
     return SolveResult(
-        status=status,
+        status=_with_stops(status, limits, run),
         objective=objective,
-        dual_bound=_dual_bound(model, options, status, objective, run.log),
+        dual_bound=_dual_bound(model, options, limits, status, objective, run.log),
         x=x,
         row_duals=row_duals if status is Status.OPTIMAL and not model.is_mip else None,
         nodes=int(nodes) if nodes else None if model.is_mip else 0,
@@ -292,6 +186,12 @@ def _status(model: LinearModel, time_limit_s: float, run: Run, words: str) -> tu
     return status, f"CBC said {words!r}" if status in (Status.ERROR, Status.UNKNOWN) else ""
 
 
+def _with_stops(status: Status, limits: Limits, run: Run) -> Status:
+    """TARGET_REACHED where CBC was interrupted at a good solution, or found none below its cutoff."""
+    cut_off = status is Status.INFEASIBLE and limits.stop_above < math.inf
+    return Status.TARGET_REACHED if cut_off or (status is Status.INTERRUPTED and run.stopped) else status
+
+
 def _read_solution(model: LinearModel, path: Path) -> tuple[Array, Array]:
     """`x` and the row duals from CBC's binary file.
 
@@ -307,12 +207,13 @@ def _read_solution(model: LinearModel, path: Path) -> tuple[Array, Array]:
     return read_only(values[1 + 2 * rows : 1 + 2 * rows + columns]), read_only(duals)
 
 
-def _dual_bound(model: LinearModel, options: SolverOptions, status: Status, objective: float, log: str) -> float:
+def _dual_bound(
+    model: LinearModel, options: SolverOptions, limits: Limits, status: Status, objective: float, log: str
+) -> float:
     if status is Status.INFEASIBLE:
-        return math.inf
+        return limits.stop_above  # infinite without a cutoff
     if status is Status.OPTIMAL:
-        gap = options.mip_gap * max(1.0, abs(objective)) + INCREMENT
-        return objective - gap if model.is_mip else objective
+        return objective - _gap(options, objective) if model.is_mip else objective
     if not model.is_mip or status not in (Status.TIME_LIMIT, Status.OTHER_LIMIT, Status.INTERRUPTED):
         return -math.inf
     best = _last(r"^Cbc00(?:10|05)I .*best possible (\S+?)\)?[ ,]", log)
@@ -320,7 +221,13 @@ def _dual_bound(model: LinearModel, options: SolverOptions, status: Status, obje
     if not bound or abs(float(bound)) > NO_BOUND:
         return -math.inf
     safe = float(bound) - 0.5 * 10.0 ** (1 - digits) * abs(float(bound))
+    safe = min(safe, limits.stop_above)  # CBC takes no account of what its cutoff pruned
     return safe if math.isnan(objective) else min(safe, objective)
+
+
+def _gap(options: SolverOptions, objective: float) -> float:
+    """How far below `objective` solutions may be that CBC prunes all the same."""
+    return options.mip_gap * max(1.0, abs(objective)) + INCREMENT
 
 
 def _last(pattern: str, text: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
-from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
 from solvers.duality import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
@@ -228,17 +228,17 @@ class CvxpySession(Session):
                 self._message = f"{type(error).__name__}: {error}"
                 return None
 
-    def _solve(self, time_limit_s: float) -> SolveResult:
+    def _solve(self, limits: Limits) -> SolveResult:
         if self._crossed:
             message = "a lower bound of the model is above its upper bound"
             return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=message)
         if self._refusal:
             return SolveResult(Status.ERROR, raw_status="solver_error", message=self._refusal)
         start = time.perf_counter()
-        settings = solver_settings(self._solver, self.options, time_limit_s)
+        settings = solver_settings(self._solver, self.options, limits.time_limit_s)
         self._raw = None
         self._attempt(lambda: self._run(settings))
-        return self._read(time.perf_counter() - start >= time_limit_s)
+        return self._read(time.perf_counter() - start >= limits.time_limit_s)
 
     def _run(self, settings: dict[str, Any]) -> None:
         """What `Problem.solve` does, with the solver's own answer kept."""

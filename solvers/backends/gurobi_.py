@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from networks.layers import Array, read_only
-from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -86,7 +86,7 @@ class GurobiSession(Session):
             self._model.ObjCon = offset
             self._model.update()
 
-    def _solve(self, time_limit_s: float) -> SolveResult:
+    def _solve(self, limits: Limits) -> SolveResult:
         import gurobipy
 
         if self._refusal is not None:
@@ -94,7 +94,9 @@ class GurobiSession(Session):
         if self.model.is_mip:
             # A MIP would otherwise go on with the last one's tree, counts and incumbent.
             self._model.reset()
-        self._model.setParam("TimeLimit", time_limit_s)
+        self._model.setParam("TimeLimit", limits.time_limit_s)
+        self._model.setParam("BestObjStop", limits.stop_below)
+        self._model.setParam("BestBdStop", limits.stop_above)
         try:
             self._model.optimize()
         except gurobipy.GurobiError as error:
@@ -158,7 +160,7 @@ class Gurobi(Backend):
     package: ClassVar[str] = "gurobipy"
     install: ClassVar[str] = "pip install gurobipy"
     licence: ClassVar[str] = "commercial; without a licence file at most 2,000 variables and 2,000 constraints"
-    capabilities = Capabilities(work=True)
+    capabilities = Capabilities(work=True, stop=True)
 
     def version(self) -> str:
         """The version of the Gurobi library; takes no licence."""

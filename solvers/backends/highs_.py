@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 
 from networks.errors import SolverError
 from networks.layers import Array, read_only
-from solvers.backend import Backend, Capabilities, Session, SolverOptions
+from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -64,7 +66,7 @@ class HighsSession(Session):
     def _load(self) -> None:
         import highspy
 
-        self._highs: Any = highspy.Highs()
+        self._highs = _quiet_highs()
         for name, value in highs_options(self.options).items():
             self._set_option(name, value)
         self._accepted = self._pass_model() != highspy.HighsStatus.kError
@@ -102,28 +104,33 @@ class HighsSession(Session):
         self._highs.changeColsCost(c.size, np.arange(c.size, dtype=np.int32), c)
         self._highs.changeObjectiveOffset(offset)
 
-    def _solve(self, time_limit_s: float) -> SolveResult:
+    def _solve(self, limits: Limits) -> SolveResult:
         if not self._accepted:
             return SolveResult(Status.ERROR, raw_status="kError", message=_refusal(self.model))
         if self.model.is_mip:
             # The last tree's incumbent and basis would make a result depend on what was solved before it.
             self._highs.clearSolver()
-            self._set_option("time_limit", time_limit_s)
+            self._set_option("time_limit", limits.time_limit_s)
+            # HiGHS stops strictly below its target.
+            self._set_option("objective_target", math.nextafter(limits.stop_below, math.inf))
         else:
             # HiGHS holds an LP's limit against a clock that runs on from one solve to the next; a MIP's starts afresh.
-            self._set_option("time_limit", self._highs.getRunTime() + time_limit_s)
-        _run_interruptibly(self._highs)
-        return self._read()
+            self._set_option("time_limit", self._highs.getRunTime() + limits.time_limit_s)
+        with _stopping(self._highs, limits.stop_above):
+            _run_interruptibly(self._highs)
+        return self._read(limits)
 
-    def _read(self) -> SolveResult:
+    def _read(self, limits: Limits) -> SolveResult:
         model_status = self._highs.getModelStatus()
         status = STATUS.get(model_status.name, Status.UNKNOWN)
         info = self._highs.getInfo()
-        x = self._solution(status)
+        x, dual_bound = self._solution(status), self._dual_bound(status)
+        if status is Status.INTERRUPTED and dual_bound >= limits.stop_above:  # by `_stopping`: Ctrl-C is raised
+            status = Status.TARGET_REACHED
         return SolveResult(
             status=status,
             objective=math.nan if x is None else self.model.objective(x),
-            dual_bound=self._dual_bound(status),
+            dual_bound=dual_bound,
             x=x,
             row_duals=self._row_duals(status),
             nodes=max(0, info.mip_node_count),  # -1 for an LP
@@ -166,17 +173,48 @@ class Highs(Backend):
     package: ClassVar[str] = "highspy"
     install: ClassVar[str] = "pip install highspy"
     licence: ClassVar[str] = "MIT, no limits"
-    capabilities = Capabilities()
+    capabilities = Capabilities(stop=True)
 
     def version(self) -> str:
         """The version of the HiGHS library."""
-        import highspy
-
-        return str(highspy.Highs().version())
+        return str(_quiet_highs().version())
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
         """Load a model; a model that HiGHS refuses makes every solve an ERROR."""
         return HighsSession(model, options or SolverOptions())
+
+
+def _quiet_highs() -> Any:
+    """A `highspy.Highs` that prints nothing; since 1.16 its constructor prints a banner when it enables callbacks."""
+    import highspy
+
+    class Quiet(highspy.Highs):  # type: ignore[misc]  # highspy has no types
+        def enableCallbacks(self) -> None:  # noqa: N802 (highspy's name)
+            self.silent()
+            super().enableCallbacks()
+
+    return Quiet()
+
+
+@contextmanager
+def _stopping(highs: Any, stop_above: float) -> Iterator[None]:
+    """Within, a MILP's search is interrupted once its dual bound is at least `stop_above`.
+
+    HiGHS's own option `objective_bound` is for LPs: on a MILP it has given a wrong optimum. HiGHS asks its callback
+    some hundred times a second, which costs less than a thousandth of its time.
+    """
+
+    def look(event: Any) -> None:
+        event.interrupt(event.data_out.mip_dual_bound >= stop_above)  # False too: HiGHS keeps an earlier solve's answer
+
+    if stop_above == math.inf:
+        yield
+        return
+    highs.cbMipInterrupt.subscribe(look)
+    try:
+        yield
+    finally:
+        highs.cbMipInterrupt.unsubscribe(look)
 
 
 def _run_interruptibly(highs: Any) -> None:

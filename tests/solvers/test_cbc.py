@@ -16,11 +16,13 @@ import pytest
 from scipy import sparse
 
 from networks.errors import SolverError
-from solvers.backend import SolverOptions
-from solvers.backends import cbc_
-from solvers.backends.cbc_ import Cbc, Run, arguments, read_result
+from solvers.backend import Limits, SolverOptions
+from solvers.backends import cbc_, cbc_process
+from solvers.backends.cbc_ import Cbc, arguments, read_result
+from solvers.backends.cbc_process import Run
 from solvers.linear_model import LinearModel
 from solvers.result import Status
+from tests.solvers.tiny_models import market_split, random_mip
 
 INF = np.inf
 OPTIMUM_OF_KNAPSACKS = -1002.12849309716  # as HiGHS and Gurobi have it
@@ -97,8 +99,10 @@ def test_a_feasible_model_is_never_infeasible_however_short_the_time(limit: floa
 
 def test_the_bound_of_a_stopped_search_is_rounded_down() -> None:
     log = "Cbc0010I After 9 nodes, 2 on tree, 1e+50 best solution, best possible 4.1043754 (0.14 seconds)\n"
-    run = Run(0, 1.0, False, "Stopped on time (no integer solution - continuous used) - objective value 3.8", log)
-    result = read_result(knapsacks(), SolverOptions(), 1.0, run, Path())
+    run = Run(
+        0, 1.0, False, False, "Stopped on time (no integer solution - continuous used) - objective value 3.8", log
+    )
+    result = read_result(knapsacks(), SolverOptions(), Limits(1.0), run, Path())
     assert result.status is Status.TIME_LIMIT
     assert 4.1043751 < result.dual_bound < 4.10437535  # half a unit of the last digit below
     assert result.x is None
@@ -117,13 +121,13 @@ def test_the_bound_of_a_stopped_search_is_rounded_down() -> None:
     ],
 )
 def test_words_become_the_status_that_they_prove(header: str, log: str, model: LinearModel, expected: Status) -> None:
-    run = Run(0, 0.5, False, f"{header} - objective value 1" if header else "", log)
-    assert read_result(model, SolverOptions(), 1.0, run, Path()).status is expected
+    run = Run(0, 0.5, False, False, f"{header} - objective value 1" if header else "", log)
+    assert read_result(model, SolverOptions(), Limits(1.0), run, Path()).status is expected
 
 
 def test_infeasible_after_the_time_limit_is_no_proof() -> None:
-    run = Run(0, 1.1, False, "Integer infeasible - objective value 1", "")
-    result = read_result(tiny([1, 1], True), SolverOptions(), 1.0, run, Path())
+    run = Run(0, 1.1, False, False, "Integer infeasible - objective value 1", "")
+    result = read_result(tiny([1, 1], True), SolverOptions(), Limits(1.0), run, Path())
     assert result.status is Status.TIME_LIMIT
     assert "preprocessing" in result.message
 
@@ -137,7 +141,7 @@ def test_infeasible_without_the_coefficients_that_cbc_drops_is_no_proof() -> Non
 
 
 def test_a_search_that_ignores_its_time_limit_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cbc_, "GRACE_S", 0.2)
+    monkeypatch.setattr(cbc_process, "GRACE_S", 0.2)
     with Cbc().load(slow_relaxation()) as session:
         start = time.perf_counter()
         result = session.solve(time_limit_s=0.1)
@@ -148,7 +152,7 @@ def test_a_search_that_ignores_its_time_limit_is_killed(monkeypatch: pytest.Monk
 
 
 def test_a_binary_that_does_not_work_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cbc_, "binary", lambda: sys.executable)
+    monkeypatch.setattr(cbc_process, "binary", lambda: sys.executable)
     with Cbc().load(tiny([1, 1], True)) as session:
         result = session.solve()
     assert result.status is Status.ERROR
@@ -162,23 +166,70 @@ def test_a_binary_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
         Cbc().version()
 
 
+@pytest.mark.parametrize(
+    ("header", "stopped", "expected"),
+    [
+        ("Integer infeasible", False, Status.TARGET_REACHED),  # as far as the cutoff lets it see
+        ("Stopped on ctrl-c (no integer solution - continuous used)", False, Status.INTERRUPTED),
+        ("Stopped on time (no integer solution - continuous used)", False, Status.TIME_LIMIT),
+    ],
+)
+def test_below_a_cutoff_no_bound_is_above_it(header: str, stopped: bool, expected: Status) -> None:
+    log = "Cbc0005I Partial search - best objective 1e+50 (best possible 12.5), took 0 iterations and 0 nodes\n"
+    run = Run(0, 0.5, False, stopped, f"{header} - objective value 1", log)
+    result = read_result(knapsacks(), SolverOptions(), Limits(stop_above=3.5), run, Path())
+    assert (result.status, result.dual_bound) == (expected, 3.5)
+
+
+def test_infeasible_below_the_cutoff_after_the_time_limit_is_no_proof() -> None:
+    run = Run(0, 1.1, False, False, "Integer infeasible - objective value 1", "")
+    result = read_result(tiny([1, 1], True), SolverOptions(), Limits(1.0, stop_above=3.5), run, Path())
+    assert (result.status, result.dual_bound) == (Status.TIME_LIMIT, -INF)
+
+
+def test_a_solution_below_the_cutoff_does_not_get_lost_in_preprocessing() -> None:
+    model = random_mip(147)  # CBC 2.10.3 calls it infeasible below 0.01 above its optimum if it may preprocess
+    with Cbc().load(model) as session:
+        optimum = session.solve().objective
+        result = session.solve(stop_above=optimum + 0.01)
+    assert result.status is Status.OPTIMAL
+    assert result.objective == pytest.approx(optimum, abs=1e-6)
+
+
+def test_a_solution_that_is_good_enough_interrupts_cbc() -> None:
+    with Cbc().load(market_split()) as session:
+        result = session.solve(30, stop_below=2000.0)
+        log = (session._folder / "log.txt").read_text()
+    assert result.status is Status.TARGET_REACHED
+    assert result.objective <= 2000
+    assert "Exiting on user event" in log
+    assert "\r" not in log
+
+
 def test_an_error_has_cbc_s_words() -> None:
-    run = Run(0, 0.5, False, "Stopped on difficulties - objective value 1", "")
-    result = read_result(tiny([1, 1], False), SolverOptions(), 1.0, run, Path())
+    run = Run(0, 0.5, False, False, "Stopped on difficulties - objective value 1", "")
+    result = read_result(tiny([1, 1], False), SolverOptions(), Limits(1.0), run, Path())
     assert (result.status, result.message) == (Status.ERROR, "CBC said 'Stopped on difficulties'")
 
 
 def test_the_options_reach_cbc() -> None:
     options = SolverOptions(threads=2, seed=4, mip_gap=1e-5, feasibility_tolerance=1e-8, integrality_tolerance=0)
-    words = arguments(options, 7.5)
+    words = arguments(options, Limits(7.5))
     given = dict(zip(words[1::2], words[2::2], strict=False))
     assert given["-allowableGap"] == given["-ratioGap"] == "1e-05"
     assert given["-primalTolerance"] == "1e-08"
     assert given["-integerTolerance"] == "1e-12"
     assert given["-increment"] == "1e-09"
     assert (given["-threads"], given["-randomCbcSeed"], given["-seconds"]) == ("2", "5", "7.5")
-    assert "-threads" not in arguments(SolverOptions(), INF)
-    assert "-seconds" not in arguments(SolverOptions(), INF)
+    assert "-threads" not in arguments(SolverOptions(), Limits())
+    assert "-seconds" not in arguments(SolverOptions(), Limits())
+
+
+def test_a_stop_above_is_a_cutoff_further_up_without_preprocessing() -> None:
+    words = arguments(SolverOptions(mip_gap=1e-5), Limits(stop_above=100.0))
+    assert float(words[words.index("-cutoff") + 1]) == pytest.approx(100.001 + 1e-9, abs=1e-12)
+    assert words[words.index("-preprocess") + 1] == "off"
+    assert "-cutoff" not in arguments(SolverOptions(), Limits(stop_below=100.0))
 
 
 def test_cbc_takes_every_option() -> None:

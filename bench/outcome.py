@@ -23,12 +23,19 @@ class Outcome:
     verdict : Verdict
     evidence : str
         What carries the verdict, or why there is none.
+    reason : str or None
+        Why there is no verdict, in a few words: `time limit`, `not decided`, ...
+    switches : dict of str to str
+        The settings of `bench.choices.SWITCHES` that mean something to the method.
     targets : ndarray, shape (k,), int
     lower, upper : ndarray, shape (k,), float64
         `lower <= min over the ball of f_label - f_target <= upper`. The upper values are margins of inputs in the ball,
         run forward through the network; the image itself gives the first.
     status : tuple of str, length k
-        How each target ended: `optimal`, `time_limit`, ... as in `solvers.result.Status`; `bounded` without a solver.
+        How each target ended: `optimal`, `time_limit`, ... as in `solvers.result.Status`; `bounded` without a solver,
+        `skipped` where another target had decided the instance.
+    stage : tuple of str, length k or 0
+        Of `staged`: the stage that decided each target, empty where none did.
     witness : ndarray, shape (*input_shape), or None
         An input inside the ball whose smallest margin is negative in float64.
     worst_input : ndarray, shape (*input_shape)
@@ -37,6 +44,8 @@ class Outcome:
         Whether the witness holds in float32 too; None without a witness.
     bounds_s, build_s, solve_s, total_s : float
         Wall-clock seconds for the pre-activation bounds, the encoding and loading, the solves, and all in all.
+    stage_s : dict of str to float
+        Of `staged`: wall-clock seconds of each stage.
     counters : dict of str to number
         Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over targets, of the
         solver's effort (nodes, simplex_iterations, work); a solver that does not say leaves its key out.
@@ -46,15 +55,17 @@ class Outcome:
 
     method: str
     solver: str | None
-    formulation: str | None
+    switches: dict[str, str]
     label: int
     epsilon: float
     verdict: Verdict
     evidence: str
+    reason: str | None
     targets: NDArray[np.int64]
     lower: Array
     upper: Array
     status: tuple[str, ...]
+    stage: tuple[str, ...]
     witness: Array | None
     worst_input: Array
     witness_single: bool | None
@@ -63,6 +74,7 @@ class Outcome:
     solve_s: float
     total_s: float
     gap: Array
+    stage_s: dict[str, float] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:

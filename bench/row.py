@@ -12,7 +12,7 @@ from bench.outcome import plain
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,10 @@ class Row:
     norm : str
         Of the ball: `linf`, `l2` or `l1`.
     clip : list of two floats, or None
-    method, solver, formulation : str or None
-    solver_version : str or None
+    method : str
+    solver, solver_version : str or None
+    bounds, goal, formulation, stable, relu, query, stop, start : str or None
+        See `bench.verify`; None where it means nothing to the method.
     time_limit_s, threads, seed, repeat
         What was asked; `time_limit_s` is for all targets together.
     mip_gap, feasibility_tolerance, integrality_tolerance : float or None
@@ -49,15 +51,19 @@ class Row:
         The class a targeted attack aims at.
     steps, step, restarts
         Of an attack.
-    verdict, evidence : str or None
+    verdict, evidence, reason : str or None
         See `bench.verdict`; an attack on many images has counts instead.
     targets, lower, upper, status, gap : list, one entry a target
         See `bench.outcome.Outcome`; None stands for an infinite value. `status` is `["error"]` where `error` is set.
+    stage : list
+        Of `staged`, one entry a target: the stage that decided it, empty where none did.
     witness_single : bool or None
     falsified, unknown : int or None
         Of an attack's images: misclassified, and not.
     error_rate, images_per_s : float or None
     bounds_s, build_s, solve_s, total_s : float or None
+    stage_s : dict
+        Of `staged`: seconds of each stage.
     counters : dict
     device : str
         Where the attack or the bounds ran, e.g. `cpu`, `NVIDIA H100`.
@@ -86,7 +92,14 @@ class Row:
     method: str
     solver: str | None = None
     solver_version: str | None = None
+    bounds: str | None = None
+    goal: str | None = None
     formulation: str | None = None
+    stable: str | None = None
+    relu: str | None = None
+    query: str | None = None
+    stop: str | None = None
+    start: str | None = None
     time_limit_s: float | None = None
     threads: int = 1
     seed: int = 0
@@ -100,11 +113,13 @@ class Row:
     restarts: int | None = None
     verdict: str | None = None
     evidence: str | None = None
+    reason: str | None = None
     targets: list[int] = field(default_factory=list)
     lower: list[float | None] = field(default_factory=list)
     upper: list[float | None] = field(default_factory=list)
     status: list[str] = field(default_factory=list)
     gap: list[float | None] = field(default_factory=list)
+    stage: list[str] = field(default_factory=list)
     witness_single: bool | None = None
     falsified: int | None = None
     unknown: int | None = None
@@ -114,6 +129,7 @@ class Row:
     build_s: float | None = None
     solve_s: float | None = None
     total_s: float | None = None
+    stage_s: dict[str, float] = field(default_factory=dict)
     counters: dict[str, int | float] = field(default_factory=dict)
     device: str = "cpu"
     arrays: str | None = None

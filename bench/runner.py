@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.choices import SWITCHES
 from bench.environment import describe, versions
+from bench.methods.settings import Settings
 from bench.outcome import Outcome
 from bench.row import Row
 from bench.store import Store
@@ -71,8 +73,7 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
     """
     asked = expand(suite)
     networks = {name: _load_for_images(name) for name in dict.fromkeys(cell.network for cell in asked)}
-    for solver in dict.fromkeys(cell.solver for cell in asked if cell.solver):
-        get(solver)
+    _check_solvers(asked)
     planned: dict[str, Planned] = {}
     notes: dict[str, None] = {}  # in order, each once
     for cell in asked:
@@ -87,6 +88,13 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
         if kept != cell.network:
             notes[f"networks {kept} and {cell.network} have the same weights: measured once, as {kept}"] = None
     return Plan(suite, data_dir, tuple(planned.values()), tuple(notes))
+
+
+def _check_solvers(cells: list[Cell]) -> None:
+    """Raise InputError where a solver is not there, or lacks what a cell asks of it."""
+    asked = {(cell.method, cell.solver, tuple(_given(cell).items())) for cell in cells if cell.solver}
+    for method, solver, switches in asked:
+        Settings(method, str(solver), SolverOptions(), **dict(switches))
 
 
 def _load_for_images(name: str) -> LayerList:
@@ -214,17 +222,22 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         time_limit_s=cell.time_limit_s,
         threads=cell.threads,
         seed=cell.seed,
-        formulation=cell.formulation or "compact",
+        **_given(cell),
     )
     fields = {**_outcome_fields(outcome), **asked}
     prediction = network.forward(outcome.worst_input[None]).argmax()
     return fields, {"worst_input": outcome.worst_input, "prediction": prediction}
 
 
+def _given(cell: Cell) -> dict[str, Any]:
+    """The switches that the cell has."""
+    return {name: getattr(cell, name) for name in SWITCHES if getattr(cell, name) is not None}
+
+
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
     shared = (
-        *("label", "verdict", "evidence", "targets", "lower", "upper", "status", "gap", "witness_single", "counters"),
-        *("bounds_s", "build_s", "solve_s", "total_s"),
+        *("label", "verdict", "evidence", "reason", "targets", "lower", "upper", "status", "stage", "gap"),
+        *("witness_single", "bounds_s", "build_s", "solve_s", "total_s", "stage_s", "counters"),
     )
     fields = outcome.to_dict(arrays=False)
     return {name: fields[name] for name in shared}

@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from bench.choices import BY_PROPAGATION, OWN_BOUNDS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
 from networks.errors import SuiteError
 from networks.instance import Clip, check_clip
+from solvers.formulation import OWN_STABLE, Query, Relu, Rows, Stable
 
 
 def _checked_clip(clip: Clip) -> Clip:
@@ -31,8 +33,6 @@ Index = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every solver takes
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it names the run's folder
 ClipTable = Annotated[Clip, AfterValidator(_checked_clip)] | Literal[False]
-METHODS = Literal["interval", "lp", "milp"]
-FORMULATIONS = Literal["compact", "textbook"]
 ATTACKS = Literal["fgsm", "pgd", "pgd_linf", "pgd_linf_versus_all", "pgd_l2", "pgd_l1"]
 NORMS = {"pgd_l2": "l2", "pgd_l1": "l1"}
 
@@ -67,9 +67,17 @@ class VerifyTable(_Table):
     networks: tuple[str, ...] = Field(min_length=1)
     images: Count | Annotated[tuple[Index, ...], Field(min_length=1)]  # the first so many, or a list of indices
     epsilons: tuple[Epsilon, ...] = Field(min_length=1)
-    methods: tuple[METHODS, ...] = Field(min_length=1)
+    methods: tuple[Method, ...] = Field(min_length=1)
     solvers: tuple[str, ...] = Field(default=("highs",), min_length=1)
-    formulations: tuple[FORMULATIONS, ...] = Field(default=("compact",), min_length=1)
+    # The switches of `bench.verify`: each counts only for the methods to which it means something.
+    bounds: tuple[Bounds, ...] | None = Field(default=None, min_length=1)  # each method's own unless given
+    goals: tuple[Goal, ...] = Field(default=("margin",), min_length=1)
+    formulations: tuple[Rows, ...] = Field(default=("compact",), min_length=1)
+    stable: tuple[Stable, ...] | None = Field(default=None, min_length=1)  # each formulation's own unless given
+    relus: tuple[Relu, ...] = Field(default=("bigm",), min_length=1)
+    queries: tuple[Query, ...] = Field(default=("each",), min_length=1)
+    stops: tuple[Stop, ...] = Field(default=("cutoff",), min_length=1)
+    starts: tuple[Start, ...] = Field(default=("none",), min_length=1)
     clip: ClipTable = (0.0, 1.0)
     time_limit_s: Positive | None = None
 
@@ -119,7 +127,14 @@ class Cell:
     clip: Clip | None = None
     method: str
     solver: str | None = None
+    bounds: str | None = None
+    goal: str | None = None
     formulation: str | None = None
+    stable: str | None = None
+    relu: str | None = None
+    query: str | None = None
+    stop: str | None = None
+    start: str | None = None
     time_limit_s: float | None = None
     threads: int = 1
     seed: int = 0
@@ -198,18 +213,36 @@ def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cel
             "method": method,
             "repeat": repeat,
         }
-        if method == "interval":  # no solver has a part in it
+        if method in BY_PROPAGATION:
             yield Cell(**common)
             continue
-        for solver, formulation, seed in product(table.solvers, table.formulations, suite.seeds):
+        for solver, switches, seed in product(table.solvers, _switches(table, method), suite.seeds):
             yield Cell(
                 **common,
+                **switches,
                 solver=solver,
-                formulation=formulation,
                 seed=seed,
                 threads=suite.threads,
                 time_limit_s=table.time_limit_s or suite.time_limit_s,
             )
+
+
+def _switches(table: VerifyTable, method: str) -> Iterator[dict[str, Any]]:
+    """Every combination of the switches that mean something to the method; the same one may come again."""
+    for goal, rows in product(table.goals, table.formulations):
+        asked = {
+            "bounds": table.bounds or (OWN_BOUNDS[method],),
+            "goal": (goal_of(method, goal),),
+            "formulation": (rows,),
+            "stable": table.stable or (OWN_STABLE[rows],),
+            "relu": table.relus,
+            "query": table.queries,
+            "stop": table.stops,
+            "start": table.starts,
+        }
+        names = applicable(method, goal)
+        for values in product(*(asked[name] for name in names)):
+            yield dict(zip(names, values, strict=True))
 
 
 def _attack_cells(suite: Suite, table: AttackTable, repeat: int) -> Iterator[Cell]:

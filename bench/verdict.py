@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,14 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Decision(NamedTuple):
+    """A verdict, its evidence in words, and for UNKNOWN the reason in few: `time limit`, `not decided`, ..."""
+
+    verdict: Verdict
+    evidence: str
+    reason: str | None = None
+
+
 def decide(
     targets: Sequence[int],
     lower: Array,
@@ -36,7 +45,7 @@ def decide(
     safety: Array,
     source: str,
     messages: Sequence[str] = (),
-) -> tuple[Verdict, str]:
+) -> Decision:
     """The verdict and its evidence in words.
 
     Parameters
@@ -61,21 +70,21 @@ def decide(
     A margin of exactly zero decides nothing: ties are neither wins nor losses of the label.
     """
     if witness_margin is not None and witness_margin < 0:
-        return Verdict.FALSIFIED, f"witness with margin {witness_margin:.6g}"
+        return Decision(Verdict.FALSIFIED, f"witness with margin {witness_margin:.6g}")
     wrong = np.flatnonzero(contradicted(lower, upper, safety))
     if wrong.size:
         first = wrong[0]
         both = f"lower bound {lower[first]:.9g}, an input has {upper[first]:.9g}"
-        return Verdict.UNKNOWN, f"contradicted: target {targets[first]} has {both}"
+        return Decision(Verdict.UNKNOWN, f"contradicted: target {targets[first]} has {both}", "contradicted")
     open_targets = [i for i in range(len(targets)) if not lower[i] > safety[i]]
     if not open_targets:
-        return Verdict.VERIFIED, source
+        return Decision(Verdict.VERIFIED, source)
     worst = min(open_targets, key=lambda i: (lower[i], i))
-    if messages and messages[worst]:
-        return Verdict.UNKNOWN, messages[worst]
     reason = "not decided" if statuses[worst] in DONE else statuses[worst].replace("_", " ")
+    if messages and messages[worst]:
+        return Decision(Verdict.UNKNOWN, messages[worst], reason)
     bound = f"lower bound {lower[worst]:.6g}" if lower[worst] > -math.inf else "no lower bound"
-    return Verdict.UNKNOWN, f"{reason}: target {targets[worst]} has {bound}"
+    return Decision(Verdict.UNKNOWN, f"{reason}: target {targets[worst]} has {bound}", reason)
 
 
 def contradicted(lower: Array, upper: Array, safety: Array) -> NDArray[np.bool_]:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bench.choices import SLOPES
+from bench.methods import relaxation, staged
 from bench.methods.answer import Answer
-from bench.methods.relaxation import Settings, encode_instance, solve
+from bench.methods.bounding import bounded, margin_bounds
+from bench.methods.question import Question
+from bench.methods.settings import Settings
+from bench.methods.witness import load_torch, strongest_inputs
 from bench.outcome import Outcome
 from bench.replay import into_box, replay, replay_single
 from bench.verdict import contradicted, decide
-from networks.bounds.interval import interval_bounds, interval_margins
-from networks.errors import InputError
-from networks.instance import Clip, Instance, ball
+from networks.bounds.interval import interval_bounds
+from networks.instance import Clip, ball
 from networks.layers import LayerList
-from networks.lowering import BoundsPair, LoweredNetwork, lower
 from networks.zoo import load_network
 from solvers.backend import SolverOptions
-from solvers.encode import FORMULATIONS, Encoding
-from solvers.registry import get
+from solvers.encoding import Encoding
 
-METHODS = ("interval", "lp", "milp")
-SOURCES = {"interval": "interval bounds", "lp": "LP relaxation by {solver}", "milp": "MILP dual bound by {solver}"}
-
-_lowered: weakref.WeakKeyDictionary[LayerList, LoweredNetwork] = weakref.WeakKeyDictionary()
+SOURCES = {
+    "interval": "interval bounds",
+    "linear": "linear bounds",
+    "alpha": "linear bounds with optimised slopes",
+    "dual": "the LP's dual by one backward pass",
+}
 
 
 def verify(
@@ -44,7 +49,14 @@ def verify(
     time_limit_s: float | None = None,
     threads: int = 1,
     seed: int = 0,
+    bounds: str | None = None,
+    goal: str = "margin",
     formulation: str = "compact",
+    stable: str | None = None,
+    relu: str = "bigm",
+    query: str = "each",
+    stop: str | None = None,
+    start: str = "none",
 ) -> Outcome:
     """Bound the worst-case margins of `network` around `x`, and say what follows.
 
@@ -56,9 +68,12 @@ def verify(
     label : int
     epsilon : float
         Radius of the l-infinity ball.
-    method : {"interval", "lp", "milp"}
+    method : {"interval", "linear", "alpha", "dual", "lp", "milp", "staged"}
+        `interval`, `linear` (CROWN), `alpha` (linear with optimised slopes) and `dual` (Wong and Kolter) propagate
+        bounds; `lp` and `milp` ask a solver; `staged` attacks, then goes through all of these from the cheapest on,
+        each only for the targets that are still open.
     solver : str
-        A back-end of `relubench solvers`, or a variant such as `cvxpy:CLARABEL`. Not used by `interval`.
+        A back-end of `relubench solvers`, or a variant such as `cvxpy:CLARABEL`. Not used by propagation.
     clip : (float, float) or None
         The range of valid inputs.
     targets : int or iterable of int, optional
@@ -67,8 +82,23 @@ def verify(
         Wall-clock seconds for the encoding and all targets' solves together.
     threads, seed : int
         Of the solver.
+    bounds : {"interval", "linear", "alpha", "lp", "milp"}, optional
+        The pre-activation bounds that a model is made from: propagated, or tightened by the solver's LPs or by its
+        MILPs (`solvers.tighten`; half of the time limit at most). By default "linear" for `lp`, "lp" for the others.
+    goal : {"margin", "verdict"}
+        With "verdict" each target ends as soon as its sign is known, the hardest comes first, and a falsified
+        instance ends there. `staged` has no other goal.
     formulation : {"compact", "textbook"}
-        See `solvers.encode`.
+        This and the next three: see `solvers.encode`.
+    stable : {"eliminate", "keep"}, optional
+        By default compact eliminates stable neurons and textbook keeps them.
+    relu : {"bigm", "indicator", "sos1"}
+    query : {"each", "maximum"}
+    stop : {"cutoff", "row"}, optional
+        With the goal "verdict", how a MILP is told what is enough: by the solver's own stopping rules (the default),
+        or by a row that leaves no solution with a positive margin.
+    start : {"none", "witness"}
+        Whether a MILP starts from the worst input that an attack has found for each target.
 
     Raises
     ------
@@ -77,122 +107,117 @@ def verify(
     SolverNotInstalledError
         The message has the command that installs it.
     """
-    check_method(method, formulation)
     layer_list = load_network(network)
-    options = SolverOptions(time_limit_s=time_limit_s, threads=threads, seed=seed)
-    instance = ball(layer_list, x, label, epsilon, clip=clip, targets=targets)
-    if method == "interval":
-        return _verify_interval(layer_list, instance)
-    get(solver)  # an unknown or missing solver is told before any work
-    settings = Settings(method == "lp", formulation, solver, options)
-    return _verify_by_solver(layer_list, instance, method, settings)
+    settings = Settings(
+        method,
+        solver,
+        SolverOptions(time_limit_s=time_limit_s, threads=threads, seed=seed),
+        bounds=bounds,
+        goal=goal,
+        formulation=formulation,
+        stable=stable,
+        relu=relu,
+        query=query,
+        stop=stop,
+        start=start,
+    )
+    question = Question.of(layer_list, ball(layer_list, x, label, epsilon, clip=clip, targets=targets))
+    # Before the clock starts: these are no part of the method.
+    more = _logit_range(question) if method == "interval" else {}
+    if method == "staged" or start == "witness":
+        load_torch()
+    start_s = time.perf_counter()
+    answer = ANSWERS.get(method, _by_propagation)(question, settings)
+    return _outcome(question, answer, settings, start_s, more)
 
 
-def check_method(method: str, formulation: str) -> None:
-    """Raise InputError unless both are known."""
-    if method not in METHODS:
-        raise InputError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    if formulation not in FORMULATIONS:
-        raise InputError(f"formulation is {formulation!r}; expected one of {', '.join(FORMULATIONS)}")
+def question_encoding(question: Question, settings: Settings) -> Encoding:
+    """The model that `lp` or `milp` would hand to a solver, tightening by a solver included."""
+    found = bounded(question, settings)
+    return relaxation.encode_question(question, found, settings)
 
 
-def lowered_network(network: LayerList) -> LoweredNetwork:
-    """The lowering of a network, made once."""
-    if network not in _lowered:
-        _lowered[network] = lower(network)
-    return _lowered[network]
-
-
-def instance_bounds(network: LayerList, instance: Instance) -> list[BoundsPair]:
-    """The interval bounds of every layer for one instance, without a batch dimension."""
-    batched = interval_bounds(network, instance.lower[None], instance.upper[None])
-    return [(lower_bound[0], upper_bound[0]) for lower_bound, upper_bound in batched]
-
-
-def instance_encoding(network: LayerList, instance: Instance, *, relaxation: bool, formulation: str) -> Encoding:
-    """The model of one instance, from interval bounds."""
-    bounds = instance_bounds(network, instance)
-    return encode_instance(lowered_network(network), instance, bounds, relaxation, formulation)
-
-
-def _verify_interval(network: LayerList, instance: Instance) -> Outcome:
-    counters = _logit_range(network, instance)  # before the clock starts: they are no part of the method
+def _by_propagation(question: Question, settings: Settings) -> Answer:
     start = time.perf_counter()
-    lower_bounds, _ = interval_margins(network, instance.lower[None], instance.upper[None], instance.margins)
-    bounds_s = time.perf_counter() - start
-    count = len(instance.targets)
-    answer = Answer(
-        lower=np.asarray(lower_bounds[0]),
+    lower, _ = margin_bounds(question, SLOPES.get(settings.method))
+    count = question.target_count
+    return Answer(
+        lower=lower,
         status=("bounded",) * count,
-        candidates=np.empty((0, instance.image.size)),
+        candidates=np.empty((0, question.instance.image.size)),
         gap=np.full(count, np.inf),
         safety=np.zeros(count),
-        counters=counters,
+        source=SOURCES[settings.method],
+        bounds_s=time.perf_counter() - start,
     )
-    return _outcome(network, instance, answer, "interval", None, start, bounds_s)
 
 
-def _logit_range(network: LayerList, instance: Instance) -> dict[str, float]:
+def _logit_range(question: Question) -> dict[str, float]:
     """The smallest and the largest value that the interval bounds allow any logit."""
-    lower_bound, upper_bound = instance_bounds(network, instance)[-1]
-    return {"logit_lower": float(lower_bound.min()), "logit_upper": float(upper_bound.max())}
+    lower, upper = interval_bounds(question.network, question.box[0][None], question.box[1][None])[-1]
+    return {"logit_lower": float(lower.min()), "logit_upper": float(upper.max())}
 
 
-def _verify_by_solver(network: LayerList, instance: Instance, method: str, settings: Settings) -> Outcome:
-    lowered = lowered_network(network)
-    start = time.perf_counter()
-    bounds = instance_bounds(network, instance)
-    bounds_s = time.perf_counter() - start
-    answer = solve(lowered, instance, bounds, settings)
-    return _outcome(network, instance, answer, method, settings, start, bounds_s)
+def _by_solver(question: Question, settings: Settings) -> Answer:
+    deadline, begin = relaxation.deadline_of(settings.options), time.perf_counter()
+    found = bounded(question, settings)
+    bounds_s = time.perf_counter() - begin
+    starts = strongest_inputs(question) if settings.start == "witness" else None
+    answer = relaxation.solve(question, found, settings, deadline=deadline, starts=starts)
+    attacked = np.empty((0, question.instance.image.size)) if starts is None else starts
+    return replace(answer, bounds_s=bounds_s, candidates=np.concatenate([answer.candidates, attacked]))
+
+
+def _staged(question: Question, settings: Settings) -> Answer:
+    return staged.solve(question, settings, relaxation.deadline_of(settings.options))
+
+
+ANSWERS = {"lp": _by_solver, "milp": _by_solver, "staged": _staged}
 
 
 def _outcome(
-    network: LayerList,
-    instance: Instance,
-    answer: Answer,
-    method: str,
-    settings: Settings | None,
-    start: float,
-    bounds_s: float,
+    question: Question, answer: Answer, settings: Settings, start_s: float, more_counters: dict[str, Any]
 ) -> Outcome:
     """Replay the candidates and judge. The image itself is the first candidate: its margins bound the minimum too."""
+    network, instance = question.network, question.instance
     points = np.concatenate([instance.image[None], into_box(instance, answer.candidates)])
     margins = replay(network, instance, points)
     worst = int(margins.min(axis=1).argmin())
     witness_margin, upper = float(margins[worst].min()), margins.min(axis=0)
-    solver = settings.solver if settings else None
-    verdict, evidence = decide(
+    decision = decide(
         instance.targets,
         answer.lower,
         upper,
         witness_margin,
         answer.status,
         safety=answer.safety,
-        source=SOURCES[method].format(solver=solver),
+        source=answer.source,
         messages=answer.messages,
     )
     witness = points[worst] if witness_margin < 0 else None
     return Outcome(
-        method=method,
-        solver=solver,
-        formulation=settings.formulation if settings else None,
+        method=settings.method,
+        solver=settings.solver if settings.by_solver else None,
+        switches=settings.switches,
         label=instance.label,
         epsilon=instance.epsilon,
-        verdict=verdict,
-        evidence=evidence,
+        verdict=decision.verdict,
+        evidence=decision.evidence,
+        reason=decision.reason,
         targets=np.array(instance.targets),
         # An excess in the last digits is rounding; a larger one stays for all to see.
         lower=np.where(contradicted(answer.lower, upper, answer.safety), answer.lower, np.minimum(answer.lower, upper)),
         upper=upper,
         status=answer.status,
+        stage=answer.stage,
         witness=witness,
         worst_input=points[worst],
         witness_single=None if witness is None else replay_single(network, instance, witness) < 0,
-        bounds_s=bounds_s,
+        bounds_s=answer.bounds_s,
         build_s=answer.build_s,
         solve_s=answer.solve_s,
-        total_s=time.perf_counter() - start,
+        total_s=time.perf_counter() - start_s,
+        stage_s=answer.stage_s,
         gap=answer.gap,
-        counters=answer.counters,
+        counters=answer.counters | more_counters,
     )

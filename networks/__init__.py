@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from networks.bounds.interval import interval_bounds, interval_margins
+    from networks.bounds.linear import linear_bounds, linear_margins
     from networks.errors import DataError, InputError, NetworkError, RelubenchError, UnsupportedLayerError
     from networks.instance import Instance, ball
     from networks.layers import Conv2d, Flatten, LayerList, Linear, ReLU
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _HOME = {
     "interval_bounds": "networks.bounds.interval",
     "interval_margins": "networks.bounds.interval",
+    "linear_bounds": "networks.bounds.linear",
+    "linear_margins": "networks.bounds.linear",
     "DataError": "networks.errors",
     "InputError": "networks.errors",
     "NetworkError": "networks.errors",
@@ -56,6 +59,8 @@ __all__ = [
     "from_torch",
     "interval_bounds",
     "interval_margins",
+    "linear_bounds",
+    "linear_margins",
     "load_network",
     "load_state_dict",
     "lower",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from solvers.backend import Backend, Capabilities, Session, SolverOptions
-    from solvers.encode import Encoding
+    from solvers.encoding import Encoding
+    from solvers.formulation import Formulation
     from solvers.linear_model import LinearModel
     from solvers.registry import get
     from solvers.result import SolveResult, Status
@@ -19,7 +20,8 @@ _HOME = {
     "Capabilities": "solvers.backend",
     "Session": "solvers.backend",
     "SolverOptions": "solvers.backend",
-    "Encoding": "solvers.encode",
+    "Encoding": "solvers.encoding",
+    "Formulation": "solvers.formulation",
     "LinearModel": "solvers.linear_model",
     "get": "solvers.registry",
     "SolveResult": "solvers.result",
@@ -30,6 +32,7 @@ __all__ = [
     "Backend",
     "Capabilities",
     "Encoding",
+    "Formulation",
     "LinearModel",
     "Session",
     "SolveResult",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import ClassVar, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from networks.errors import InputError
@@ -23,6 +24,8 @@ from solvers.result import SolveResult
 FEASIBILITY_TOLERANCE = 1e-7
 INTEGRALITY_TOLERANCE = 1e-9
 MIP_GAP = 1e-6  # relative, and absolute too: the margins that matter are near zero
+# What not every solver has, by its name among the fields of a model and of `Capabilities`.
+CONSTRAINTS = {"sos1": "SOS1 constraints", "indicators": "indicator constraints"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,9 @@ class Capabilities:
     threads: bool = True
     seed: bool = True
     stop: bool = False  # a MILP's search may end at `stop_below` or `stop_above`
+    start: bool = False  # a MILP's search may begin with a given solution
+    sos1: bool = False
+    indicators: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +110,17 @@ class Session(ABC):
     The public methods time themselves; a back-end implements the ones with an underscore.
     """
 
-    def __init__(self, model: LinearModel, options: SolverOptions) -> None:
-        start = time.perf_counter()
+    def __init__(self, model: LinearModel, options: SolverOptions, backend: Backend) -> None:
+        begin = time.perf_counter()
+        for name, words in CONSTRAINTS.items():
+            if getattr(model, name).size:
+                backend.require(name, words)
         self.model = model
         self.options = options
+        self.backend = backend
+        self.start: Array | None = None  # what `set_start` was given
         self._load()
-        self._build_s = time.perf_counter() - start
+        self._build_s = time.perf_counter() - begin
 
     def set_objective(self, c: ArrayLike, offset: float = 0.0) -> None:
         """Replace the objective by `min c @ x + offset`, with `c` of shape (columns,).
@@ -119,13 +130,34 @@ class Session(ABC):
         ModelError
             `c` does not fit the model, or has values that are not finite.
         """
-        start = time.perf_counter()
-        vector = read_only(c)
-        if vector.shape != (self.model.column_count,):
-            raise ModelError(f"c has shape {vector.shape}; expected ({self.model.column_count},)")
+        begin = time.perf_counter()
+        vector = self._fitting("c", c)
         self.model = self.model.with_objective(vector, offset)
         self._change_objective(vector, float(offset))
-        self._build_s += time.perf_counter() - start
+        self._build_s += time.perf_counter() - begin
+
+    def set_start(self, x: ArrayLike | None) -> None:
+        """Let the next solves of a MILP begin with the solution `x`, of shape (columns,); None stands for none again.
+
+        A solver checks it: what is infeasible is mended or dropped. An LP makes no use of it.
+
+        Raises
+        ------
+        ModelError
+            `x` does not fit the model, or has values that are not finite.
+        InputError
+            The solver takes no such start.
+        """
+        self.backend.require("start", "way to begin with a given solution")
+        self.start = None if x is None else self._fitting("x", x)
+
+    def _fitting(self, name: str, values: ArrayLike) -> Array:
+        vector = read_only(values)
+        if vector.shape != (self.model.column_count,):
+            raise ModelError(f"{name} has shape {vector.shape}; expected ({self.model.column_count},)")
+        if not np.isfinite(vector).all():
+            raise ModelError(f"{name} has a value that is not finite; expected finite numbers")
+        return vector
 
     def solve(
         self,
@@ -148,9 +180,9 @@ class Session(ABC):
             A time limit that is not above zero, or a stop that is not finite.
         """
         limits = self._limits(time_limit_s, stop_below, stop_above)
-        start = time.perf_counter()
+        begin = time.perf_counter()
         result = self._solve(limits)
-        solve_s = time.perf_counter() - start
+        solve_s = time.perf_counter() - begin
         result = replace(result, build_s=self._build_s, solve_s=solve_s)
         self._build_s = 0.0
         return result
@@ -190,7 +222,7 @@ class Session(ABC):
 
     @abstractmethod
     def _solve(self, limits: Limits) -> SolveResult:
-        """Solve and read; of an LP the limits have no stops. Times are filled in by the caller."""
+        """Solve and read, a MILP from `self.start`. An LP's limits have no stops. The caller fills in the times."""
 
 
 class Backend(ABC):
@@ -219,13 +251,32 @@ class Backend(ABC):
         """What may stand behind the name and a colon; empty where the back-end is one solver."""
         return []
 
+    def require(self, capability: str, words: str) -> None:
+        """Raise InputError unless the solver has the capability, which the message calls `words`."""
+        if not getattr(self.capabilities, capability):
+            raise InputError(f"solver {self.name} has no {words}; expected one of {', '.join(_able(capability))}")
+
     @abstractmethod
     def version(self) -> str:
         """The solver's own version."""
 
     @abstractmethod
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> Session:
-        """Load a model; the session solves it."""
+        """Load a model; the session solves it.
+
+        Raises
+        ------
+        InputError
+            The model has constraints that the solver lacks.
+        """
+
+
+def _able(capability: str) -> list[str]:
+    """The names of our back-ends that have a capability."""
+    from solvers import registry
+
+    classes = {name: registry.backend_class(name) for name in registry.BACKENDS}
+    return [name for name, found in classes.items() if getattr(found.capabilities, capability)]
 
 
 def check_time_limit(time_limit_s: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The MILP of a ReLU network over an input box, and its LP relaxation, by one code and one switch.
+"""The MILP of a ReLU network over an input box, and its LP relaxation, by one code and independent switches.
 
 Tjeng, Xiao and Tedrake, "Evaluating Robustness of Neural Networks with Mixed Integer Programming" (2019); chapter 4 of
 Kolter and Madry's tutorial. A hidden neuron has the pre-activation `s = W z + b` with bounds `l <= s <= u`, the output
@@ -6,19 +6,28 @@ Kolter and Madry's tutorial. A hidden neuron has the pre-activation `s = W z + b
 
     z >= s,    z >= 0,    z <= u v,    z <= s - l (1 - v)
 
-`textbook` writes down just these four rows, for every neuron, with `W z + b` in the place of s.
-
-`compact` gives a binary only to unstable neurons (l < 0 < u), makes `z = s` of active ones (l >= 0), and leaves out the
-inactive ones (u <= 0), whose output is zero. It substitutes `p = z - s`, the negative part of s:
+**Rows.** `textbook` writes down just these four rows, with `W z + b` in the place of s. `compact` substitutes
+`p = z - s`, the negative part of s:
 
     z - p = W z' + b,    z <= u v,    p <= -l (1 - v),    0 <= z <= u,    0 <= p <= -l
 
 This is the same set, with one row of weights a neuron instead of two; two of the four rows become variable bounds.
+
+**Stable neurons.** `eliminate` gives a binary only to unstable neurons (l < 0 < u), makes `z = s` of active ones
+(l >= 0), and leaves out the inactive ones (u <= 0), whose output is zero. `keep` treats all alike.
+
+**Open signs.** `bigm` has the two rows with `u` and `l` above. `indicator` says `v = 0 => z = 0` and `v = 1 => p = 0`
+instead, and `sos1` says without a binary that at most one of z and p is not zero.
+
+**Query.** `each` has one objective a target. `maximum` asks for the strongest target in one model: it minimises m over
+
+    m >= margin_t - M_t (1 - a_t),    sum of a_t = 1,    a_t binary,    M_t = u_t - min over t of l_t
+
+with bounds `l_t <= margin_t <= u_t`; m then ends at the margin of the target that is chosen.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,44 +38,12 @@ from scipy import sparse
 from networks.errors import InputError
 from networks.layers import Array
 from networks.lowering import Affine, BoundsPair, LoweredNetwork
+from solvers.encoding import NONE, Encoding, Indices, Neurons, power_of_two
+from solvers.formulation import Formulation
 from solvers.linear_model import LinearModel
 
-Indices = NDArray[np.int32]  # half of scipy's default, and what the solvers take
-NONE = -1  # in the place of a column or row: the neuron has none
-
-
-SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoding:
-    """One model for all targets: they differ only in the objective.
-
-    Attributes
-    ----------
-    model : LinearModel
-        With the first target's objective. Its first columns are the input, flat.
-    objectives : ndarray, shape (k, columns), float64
-    offsets : ndarray, shape (k,), float64
-        `objectives[i] @ x + offsets[i]` is the margin of target i.
-    magnitudes : ndarray, shape (k,), float64
-        The largest term that the bounds allow in each of these sums: what a solver's errors are relative to.
-    input_count, unstable_count, active_count, inactive_count : int
-        Columns of the input, and neurons by what their bounds say.
-    """
-
-    model: LinearModel
-    objectives: Array
-    offsets: Array
-    magnitudes: Array
-    input_count: int
-    unstable_count: int
-    active_count: int
-    inactive_count: int
-
-    def input_of(self, x: Array) -> Array:
-        """The network's input, flat, out of a solution of the model."""
-        return x[: self.input_count]
+Mask = NDArray[np.bool_]
+BIG_M_ROUNDING = 1e-12  # relative: M_t is a difference of two bounds
 
 
 def encode(
@@ -76,7 +53,8 @@ def encode(
     margins: Array,
     *,
     relaxation: bool = False,
-    formulation: str = "compact",
+    formulation: Formulation | None = None,
+    margin_bounds: BoundsPair | None = None,
 ) -> Encoding:
     """The model whose minimum for target i is `min margins[i] @ f(x)` over the box.
 
@@ -90,30 +68,51 @@ def encode(
     margins : ndarray, shape (k, outputs)
     relaxation : bool
         Let the binaries range over [0, 1]: the LP relaxation.
-    formulation : {"compact", "textbook"}
+    formulation : Formulation, optional
+        Compact rows, big-M and one objective a target unless given.
+    margin_bounds : (ndarray, ndarray), each of shape (k,)
+        Sound bounds on the margins, which the query `maximum` needs.
 
     Raises
     ------
     InputError
-        An unknown formulation, or a pre-activation bound that is not finite.
+        A bound that is not finite; a relaxation of what has none; the query `maximum` without bounds on the margins.
     """
-    if formulation not in FORMULATIONS:
-        raise InputError(f"formulation is {formulation!r}; expected one of {', '.join(FORMULATIONS)}")
+    formulation = formulation or Formulation()
+    if relaxation and (formulation.relu != "bigm" or formulation.query != "each"):
+        raise InputError(
+            f"the LP relaxation has relu {formulation.relu!r}, query {formulation.query!r}; expected 'bigm' and 'each'"
+        )
     _check_finite(pre_activations)
     network, pre_activations = near_one(network, pre_activations)
-    add_layer = FORMULATIONS[formulation]
     build = _Build()
     inputs = previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
+    neurons = []
     for affine, (lower, upper) in zip(network.hidden, pre_activations, strict=True):
-        previous = add_layer(build, affine, previous, lower, upper)
-    rows = margins @ network.last.A
-    objectives = np.zeros((len(margins), build.column_count))
-    objectives[:, previous[previous != NONE]] = rows[:, previous != NONE]
-    offsets = margins @ network.last.b
-    model = build.model(objectives[0], float(offsets[0]), relaxation=relaxation)
+        neurons.append(_add_layer(build, affine, previous, lower, upper, formulation))
+        previous = neurons[-1].z
+    rows, offsets = np.asarray(margins @ network.last.A), margins @ network.last.b
     largest = np.maximum(pre_activations[-1][1], 0.0) if pre_activations else np.abs(box).max(axis=0).ravel()
     magnitudes = np.abs(rows * largest).max(axis=1, initial=0.0)
-    return Encoding(model, objectives, offsets, magnitudes, len(inputs), *_count_neurons(pre_activations))
+    choices = np.empty(0, np.int32)
+    margin_rows, margin_offsets = rows, offsets
+    if formulation.query == "maximum":
+        unit, choices, previous = _add_maximum(build, rows, offsets, previous, margin_bounds)
+        rows, offsets, magnitudes = np.array([[unit]]), np.zeros(1), magnitudes.max(keepdims=True)
+    objectives = np.zeros((len(rows), build.column_count))
+    objectives[:, previous[previous != NONE]] = rows[:, previous != NONE]
+    return Encoding(
+        build.model(objectives[0], float(offsets[0]), relaxation=relaxation),
+        objectives,
+        offsets,
+        magnitudes,
+        tuple(neurons),
+        len(inputs),
+        *_count_neurons(pre_activations),
+        choices,
+        margin_rows,
+        margin_offsets,
+    )
 
 
 def near_one(
@@ -137,12 +136,6 @@ def near_one(
     return LoweredNetwork((*hidden, last)), scaled
 
 
-def power_of_two(size: float) -> float:
-    """The power of two next to `size`; one where `size` is ordinary or zero."""
-    ordinary = size == 0 or SMALLEST_ORDINARY <= size <= LARGEST_ORDINARY
-    return 1.0 if ordinary else 2.0 ** round(math.log2(size))
-
-
 def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:
     """Raise InputError where bounds have overflowed: they are the coefficients of the binaries."""
     for index, (lower, upper) in enumerate(pre_activations):
@@ -154,63 +147,124 @@ def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:
             )
 
 
-def _compact(build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array) -> Indices:
-    """Add a layer on top of the columns `previous`; returns every neuron's column, `NONE` for the inactive ones."""
-    live = upper > 0
-    unstable = live & (lower < 0)
-    l, u = lower[unstable], upper[unstable]
-    z = build.columns(np.maximum(lower[live], 0.0), upper[live])
-    p = build.columns(np.zeros_like(l), -l)
-    v = build.columns(np.zeros_like(l), np.ones_like(l), integer=True)
-    z_unstable = z[unstable[live]]
+def _add_layer(
+    build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array, formulation: Formulation
+) -> Neurons:
+    """Add a hidden layer on top of the columns `previous`."""
+    live = upper > 0 if formulation.eliminates else np.ones(len(upper), bool)
+    open_ = live & (lower < 0) if formulation.eliminates else live
+    add = _ROWS[formulation.rows]
+    return add(build, affine, previous, (lower, upper), (live, open_), formulation.relu)
+
+
+def _compact(
+    build: _Build, affine: Affine, previous: Indices, bounds: BoundsPair, masks: tuple[Mask, Mask], relu: str
+) -> Neurons:
+    """`z - p = W z' + b` for all live neurons, with p only where the sign is open."""
+    (lower, upper), (live, open_) = bounds, masks
+    negative = np.maximum(-lower[open_], 0.0)
+    z = _spread(build.columns(np.maximum(lower[live], 0.0), np.maximum(upper[live], 0.0)), live)
+    p = _spread(build.columns(np.zeros_like(negative), negative), open_)
     # W z' - z + p = -b
-    equality = build.rows(-affine.b[live], -affine.b[live])
-    build.weights(_spread(equality, live), affine.A, previous)
-    build.entries(equality, z, -1.0)
-    build.entries(equality[unstable[live]], p, 1.0)
+    equality = _spread(build.rows(-affine.b[live], -affine.b[live]), live)
+    build.weights(equality, affine.A, previous)
+    build.entries(equality[live], z[live], -1.0)
+    build.entries(equality[open_], p[open_], 1.0)
+    v = _spread(_SIGNS[relu](build, z[open_], p[open_], lower[open_], upper[open_]), open_)
+    return Neurons(affine, z, p, v)
+
+
+def _big_m(build: _Build, z: Indices, p: Indices, l: Array, u: Array) -> Indices:
+    v = build.binaries(len(l))
     # z - u v <= 0
     upper_row = build.rows(np.full_like(u, -np.inf), np.zeros_like(u))
-    build.entries(upper_row, z_unstable, 1.0)
+    build.entries(upper_row, z, 1.0)
     build.entries(upper_row, v, -u)
     # p - l v <= -l
     lower_row = build.rows(np.full_like(l, -np.inf), -l)
     build.entries(lower_row, p, 1.0)
     build.entries(lower_row, v, -l)
-    return _spread(z, live)
+    return v
 
 
-def _spread(indices: Indices, where: NDArray[np.bool_]) -> Indices:
+def _indicator(build: _Build, z: Indices, p: Indices, l: Array, u: Array) -> Indices:
+    v = build.binaries(len(l))
+    build.indicators += [(v, 0, z), (v, 1, p)]
+    return v
+
+
+def _sos1(build: _Build, z: Indices, p: Indices, l: Array, u: Array) -> Indices:
+    build.sos1.append((z, p))
+    return np.full(len(l), NONE, np.int32)
+
+
+_SIGNS = {"bigm": _big_m, "indicator": _indicator, "sos1": _sos1}
+
+
+def _spread(indices: Indices, where: Mask) -> Indices:
     """One entry a neuron: the next of `indices` where `where` is true, else `NONE`."""
     spread = np.full(len(where), NONE, np.int32)
     spread[where] = indices
     return spread
 
 
-def _textbook(build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array) -> Indices:
-    """Add a layer with a column, a binary and four rows for every neuron; returns the columns."""
-    infinite = np.full_like(lower, np.inf)
-    z = build.columns(-infinite, infinite)
-    v = build.columns(np.zeros_like(lower), np.ones_like(lower), integer=True)
+def _textbook(
+    build: _Build, affine: Affine, previous: Indices, bounds: BoundsPair, masks: tuple[Mask, Mask], relu: str
+) -> Neurons:
+    """A column a live neuron, and a binary and four rows where the sign is open, an equality where it is not."""
+    (lower, upper), (live, open_) = bounds, masks
+    active = live & ~open_
+    z = _spread(build.columns(np.full(live.sum(), -np.inf), np.full(live.sum(), np.inf)), live)
+    v = _spread(build.binaries(int(open_.sum())), open_)
+    # W z' - z = -b
+    equality = build.rows(-affine.b[active], -affine.b[active])
+    build.weights(_spread(equality, active), affine.A, previous)
+    build.entries(equality, z[active], -1.0)
+    l, u, b = lower[open_], upper[open_], affine.b[open_]
+    infinite = np.full_like(l, np.inf)
     # W z' - z <= -b
-    above = build.rows(-infinite, -affine.b)
-    build.weights(above, affine.A, previous)
-    build.entries(above, z, -1.0)
+    above = build.rows(-infinite, -b)
+    build.weights(_spread(above, open_), affine.A, previous)
+    build.entries(above, z[open_], -1.0)
     # z >= 0
-    positive = build.rows(np.zeros_like(lower), infinite)
-    build.entries(positive, z, 1.0)
+    positive = build.rows(np.zeros_like(l), infinite)
+    build.entries(positive, z[open_], 1.0)
     # z - u v <= 0
-    upper_row = build.rows(-infinite, np.zeros_like(lower))
-    build.entries(upper_row, z, 1.0)
-    build.entries(upper_row, v, -upper)
+    upper_row = build.rows(-infinite, np.zeros_like(l))
+    build.entries(upper_row, z[open_], 1.0)
+    build.entries(upper_row, v[open_], -u)
     # W z' - z + l v >= l - b
-    lower_row = build.rows(lower - affine.b, infinite)
-    build.weights(lower_row, affine.A, previous)
-    build.entries(lower_row, z, -1.0)
-    build.entries(lower_row, v, lower)
-    return z
+    lower_row = build.rows(l - b, infinite)
+    build.weights(_spread(lower_row, open_), affine.A, previous)
+    build.entries(lower_row, z[open_], -1.0)
+    build.entries(lower_row, v[open_], l)
+    return Neurons(affine, z, np.full(len(live), NONE, np.int32), v)
 
 
-FORMULATIONS = {"compact": _compact, "textbook": _textbook}
+_ROWS = {"compact": _compact, "textbook": _textbook}
+
+
+def _add_maximum(
+    build: _Build, rows: Array, offsets: Array, previous: Indices, margin_bounds: BoundsPair | None
+) -> tuple[float, Indices, Indices]:
+    """Add the choice of a target and, as the last column, the strongest margin; returns its unit and these columns."""
+    if margin_bounds is None or not np.isfinite(margin_bounds).all():
+        raise InputError("the query 'maximum' needs finite bounds on the margins; the input box is too large")
+    unit = power_of_two(float(np.abs(margin_bounds).max()))
+    lower, upper = margin_bounds[0] / unit, margin_bounds[1] / unit
+    least = float(lower.min())
+    big_m = (upper - least) * (1 + BIG_M_ROUNDING)
+    choices = build.binaries(len(rows))
+    strongest = build.columns(np.array([least]), np.array([max(least, float(upper.min()))]))
+    # margin_t - m + M_t a_t <= M_t
+    above = build.rows(np.full_like(big_m, -np.inf), big_m - offsets / unit)
+    build.weights(above, sparse.csr_array(rows / unit), previous)
+    build.entries(above, np.repeat(strongest, len(rows)), -1.0)
+    build.entries(above, choices, big_m)
+    # sum of a_t = 1
+    one = build.rows(np.ones(1), np.ones(1))
+    build.entries(np.repeat(one, len(rows)), choices, 1.0)
+    return unit, choices, strongest
 
 
 @dataclass(slots=True)
@@ -223,6 +277,8 @@ class _Build:
     row_bounds: list[BoundsPair] = field(default_factory=list)
     integer: list[NDArray[np.bool_]] = field(default_factory=list)
     triplets: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
+    sos1: list[tuple[Indices, Indices]] = field(default_factory=list)
+    indicators: list[tuple[Indices, int, Indices]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         nothing = self.rows(np.empty(0), np.empty(0))  # so that there is something to join without a hidden layer
@@ -233,6 +289,9 @@ class _Build:
         self.integer.append(np.full(len(lower), integer))
         self.column_count += len(lower)
         return np.arange(self.column_count - len(lower), self.column_count, dtype=np.int32)
+
+    def binaries(self, count: int) -> Indices:
+        return self.columns(np.zeros(count), np.ones(count), integer=True)
 
     def rows(self, lower: Array, upper: Array) -> Indices:
         self.row_bounds.append((lower, upper))
@@ -252,7 +311,18 @@ class _Build:
         rows, columns, values = (np.concatenate(parts) for parts in zip(*self.triplets, strict=True))
         A = sparse.coo_array((values, (rows, columns)), shape=(self.row_count, self.column_count))
         integer = np.concatenate(self.integer) & (not relaxation)
-        return LinearModel(c, A, *_joined(self.row_bounds), *_joined(self.column_bounds), integer, offset)
+        pairs = [np.stack(pair, axis=1) for pair in self.sos1]
+        triples = [np.stack([v, np.full_like(v, value), z], axis=1) for v, value, z in self.indicators]
+        return LinearModel(
+            c,
+            A,
+            *_joined(self.row_bounds),
+            *_joined(self.column_bounds),
+            integer,
+            offset,
+            np.concatenate(pairs) if pairs else None,
+            np.concatenate(triples) if triples else None,
+        )
 
 
 def _joined(bounds: list[BoundsPair]) -> BoundsPair:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from networks.layers import Array
 from solvers.linear_model import LinearModel, ModelError
@@ -46,7 +47,9 @@ def write_mps(
 
     Every double reads back equal, with one exception: MPS gives a row with two sides as one side and a distance, and
     where no distance yields the other side exactly, that side is off by its last bit. The offset is the negated
-    right-hand side of the objective. Free rows are `N` rows, which many readers drop.
+    right-hand side of the objective. Free rows are `N` rows, which many readers drop. Special ordered sets stand in the
+    section SOS; an indicator constraint is a row after the model's own and a line of the section INDICATORS, as CPLEX
+    has it and Gurobi reads it.
 
     Parameters
     ----------
@@ -60,10 +63,14 @@ def write_mps(
     Raises
     ------
     ModelError
-        A lower bound above its upper bound: MPS takes the distance for its absolute value.
+        A lower bound above its upper bound: MPS takes the distance for its absolute value. Special
+        ordered sets or indicator constraints in `ieee` numbers, as COIN-OR solves them wrongly or not at all.
     """
-    _refuse_crossed_bounds(model)
+    _refuse_crossed_bounds(model, path)
+    if numbers is ieee and (model.sos1.size or model.indicators.size):
+        raise ModelError(f"{path}: SOS1 and indicator constraints are written with decimal numbers only")
     entries = column_entries(model, numbers) if columns is None else columns
+    indicators, model = model.indicators, _with_indicator_rows(model)
     types, sides, widths = _row_forms(model)
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(f"NAME relubench {'FREEIEEE' if numbers is ieee else 'FREE'}\nROWS\n N obj\n")
@@ -77,12 +84,14 @@ def write_mps(
         file.writelines(_mps_lines(" RNG r", widths, np.flatnonzero(widths), numbers))
         file.write("BOUNDS\n")
         file.writelines(_mps_bounds(model, numbers))
+        file.writelines(_mps_sets(model))
+        file.writelines(_mps_indicators(indicators, model.row_count))
         file.write("ENDATA\n")
 
 
 def column_entries(model: LinearModel, numbers: Callable[[Array], list[str]] = decimal) -> Iterator[str]:
     """For each column, the lines of its entries in `A`: what a change of the objective leaves as it is."""
-    matrix = model.A.tocsc()
+    matrix = _with_indicator_rows(model).A.tocsc()
     for first in range(0, model.column_count, CHUNK):
         starts = matrix.indptr[first : first + CHUNK + 1]
         part = slice(starts[0], starts[-1])
@@ -98,14 +107,15 @@ def write_lp(model: LinearModel, path: Path) -> None:
 
     Every double reads back equal. A row with two sides becomes two rows, `r7` and `r7_upper`: readers disagree about
     `-1 <= expression <= 1`. A column `one`, fixed to 1, carries an offset that is not zero: CBC 2.10.3 reads a constant
-    in the objective and ignores it. Each term stands on its own line, as readers limit the length of a line.
+    in the objective and ignores it. Each term stands on its own line, as readers limit the length of a line. Special
+    ordered sets and indicator constraints are written as CPLEX has them and Gurobi reads them.
 
     Raises
     ------
     ModelError
         A lower bound above its upper bound, or no columns: the format cannot say it.
     """
-    _refuse_crossed_bounds(model)
+    _refuse_crossed_bounds(model, path)
     if not model.column_count:
         raise ModelError(f"{path}: the LP format has no form for a model without columns; write MPS")
     with path.open("w", encoding="ascii", newline="\n") as file:
@@ -114,18 +124,39 @@ def write_lp(model: LinearModel, path: Path) -> None:
         file.writelines(f" {value:+} x{j}\n" for j, value in enumerate(model.c.tolist()))
         file.write(f" {model.offset:+} one\nSubject To\n" if model.offset else "Subject To\n")
         file.writelines(_lp_rows(model))
+        indicators = enumerate(model.indicators.tolist())
+        file.writelines(f" i{k}: x{binary} = {value} -> x{zero} = 0\n" for k, (binary, value, zero) in indicators)
         file.write("Bounds\n one = 1\n" if model.offset else "Bounds\n")
         file.writelines(map(_lp_bound, range(model.column_count), model.col_lower.tolist(), model.col_upper.tolist()))
-        file.write("General\n" if model.is_mip else "")
+        file.write("General\n" if model.integer.any() else "")
         file.writelines(f" x{j}\n" for j in np.flatnonzero(model.integer))
+        file.write("SOS\n" if model.sos1.size else "")
+        file.writelines(f" s{k}: S1:: x{a}:1 x{b}:2\n" for k, (a, b) in enumerate(model.sos1.tolist()))
         file.write("End\n")
 
 
-def _refuse_crossed_bounds(model: LinearModel) -> None:
-    for name in ("row", "col"):
-        crossed = np.flatnonzero(getattr(model, f"{name}_lower") > getattr(model, f"{name}_upper"))
-        if len(crossed):
-            raise ModelError(f"{name}_lower[{crossed[0]}] is above {name}_upper; a model file cannot say it")
+def _refuse_crossed_bounds(model: LinearModel, path: Path) -> None:
+    if model.crossed:
+        raise ModelError(f"{path}: {model.crossed}; a model file cannot say it")
+
+
+def _with_indicator_rows(model: LinearModel) -> LinearModel:
+    """The model with a row `x_j = 0` for each indicator constraint."""
+    if not model.indicators.size:
+        return model
+    count, zero = len(model.indicators), model.indicators[:, 2]
+    rows = sparse.csr_array((np.ones(count), (np.arange(count), zero)), shape=(count, model.column_count))
+    return LinearModel(
+        c=model.c,
+        A=sparse.vstack([model.A, rows]).tocsr(),
+        row_lower=np.append(model.row_lower, np.zeros(count)),
+        row_upper=np.append(model.row_upper, np.zeros(count)),
+        col_lower=model.col_lower,
+        col_upper=model.col_upper,
+        integer=model.integer,
+        offset=model.offset,
+        sos1=model.sos1,
+    )
 
 
 def _row_forms(model: LinearModel) -> tuple[NDArray[np.str_], Array, Array]:
@@ -184,6 +215,18 @@ def _mps_bounds(model: LinearModel, numbers: Callable[[Array], list[str]]) -> It
     yield from _mps_lines(" UP BND x", upper, np.flatnonzero(rest & np.isfinite(upper)), numbers)
     # Some readers give an integer column without an upper bound the bound 1.
     yield from (f" PL BND x{j}\n" for j in np.flatnonzero(rest & np.isinf(upper) & integer))
+
+
+def _mps_sets(model: LinearModel) -> Iterator[str]:
+    yield "SOS\n" if model.sos1.size else ""
+    yield from (f" S1 s{k}\n x{a} 1\n x{b} 2\n" for k, (a, b) in enumerate(model.sos1.tolist()))
+
+
+def _mps_indicators(indicators: NDArray[np.int64], row_count: int) -> Iterator[str]:
+    """When the last rows of the file count; `row_count` is with them."""
+    yield "INDICATORS\n" if indicators.size else ""
+    first = row_count - len(indicators)
+    yield from (f" IF r{first + k} x{binary} {value}\n" for k, (binary, value, _) in enumerate(indicators.tolist()))
 
 
 def _mps_lines(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import ClipText, Data, choose_input, parse_clip
+from bench.commands.options import ClipText, Data, FormulationName, Stable, choose_input, parse_clip
 from bench.console import console
 
 SUFFIXES = (".safetensors", ".mps", ".lp")
@@ -22,7 +22,9 @@ def export(
     target: Annotated[int | None, typer.Option("--target", "-t", help="The class to compare with (MPS, LP).")] = None,
     clip: ClipText = "0,1",
     relaxation: Annotated[bool, typer.Option(help="The LP relaxation instead of the MILP.")] = False,
-    formulation: Annotated[str, typer.Option(help="compact or textbook.")] = "compact",
+    bounds: Annotated[str, typer.Option(help="interval, linear or alpha; lp or milp by HiGHS.")] = "linear",
+    formulation: FormulationName = "compact",
+    stable: Stable = None,
     data: Data = None,
 ) -> None:
     """Write a network as a layer list, or one verification problem as a file that any solver reads.
@@ -32,15 +34,20 @@ def export(
 
     relubench export mnist_small seven.mps --image 0 --epsilon 0.05 --target 3
     """
+    from bench.methods.question import Question
+    from bench.methods.settings import Settings
     from bench.store import writing
-    from bench.verification import check_method, instance_encoding
+    from bench.verification import question_encoding
     from networks import load_network, load_state_dict
     from networks.errors import InputError
     from networks.instance import ball
+    from solvers.backend import SolverOptions
 
     if out.suffix not in SUFFIXES:
         raise InputError(f"output {out} ends in {out.suffix!r}; expected one of {', '.join(SUFFIXES)}")
-    check_method("milp", formulation)
+    switches = {"bounds": bounds, "formulation": formulation, "stable": stable}
+    method = "lp" if relaxation else "milp"
+    settings = Settings(method, "highs", SolverOptions(), **switches)
     network = load_state_dict(model, architecture) if architecture else load_network(model)
     if out.suffix == ".safetensors":
         network.save(out)
@@ -50,7 +57,7 @@ def export(
         raise InputError(f"{out.suffix} files hold one problem; give its --epsilon and its --target")
     x, label = choose_input(image, None, None, data)
     instance = ball(network, x, label, epsilon, clip=parse_clip(clip), targets=[target])
-    problem = instance_encoding(network, instance, relaxation=relaxation, formulation=formulation).model
+    problem = question_encoding(Question.of(network, instance), settings).model
     with writing(out):
         (problem.write_mps if out.suffix == ".mps" else problem.write_lp)(out)
     console.print(

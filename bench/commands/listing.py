@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from solvers.backend import Backend
 
 FORMATS: dict[type, str] = {int: "{:,}", float: "{:.4f}"}
+# A capability's name for the reader, where it is not the attribute's.
+CAPABILITY_WORDS = {"mip": "MIP", "stop": "stop at a bound", "start": "MIP start", "sos1": "SOS1"}
 
 
 def networks(
@@ -82,7 +84,7 @@ def _describe_solver(name: str, found: type[Backend]) -> dict[str, Any]:
         "solver": name,
         "version": backend.version() if backend else f"not installed: {found.install}",
         "licence": found.licence,
-        "capabilities": ", ".join(word.replace("_", " ") for word in able),
+        "capabilities": ", ".join(CAPABILITY_WORDS.get(word, word.replace("_", " ")) for word in able),
     }
 
 

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.options import ClipText, Data, Epsilon, Json, Network, Targets, choose_input, parse_clip
+from bench.choices import METHODS
+from bench.commands.options import (
+    Bounds,
+    ClipText,
+    Data,
+    Epsilon,
+    FormulationName,
+    Json,
+    Network,
+    Relu,
+    Stable,
+    Targets,
+    choose_input,
+    parse_clip,
+)
 from bench.console import console
 
 if TYPE_CHECKING:
@@ -23,14 +37,23 @@ def verify(
     image: Annotated[int | None, typer.Option("--image", "-i", help="Index of a test image.", show_default="0")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A .npy file instead of a test image.")] = None,
     label: Annotated[int | None, typer.Option(help="The true class; a test image has its own.")] = None,
-    method: Annotated[str, typer.Option("--method", "-m", help="interval, lp or milp.")] = "milp",
+    method: Annotated[str, typer.Option("--method", "-m", help=", ".join(METHODS) + ".")] = "milp",
     solver: Annotated[str, typer.Option("--solver", "-s", help="A back-end (`relubench solvers`).")] = "highs",
     clip: ClipText = "0,1",
     target: Targets = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the solver.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
-    formulation: Annotated[str, typer.Option(help="compact or textbook.")] = "compact",
+    bounds: Bounds = None,
+    goal: Annotated[str, typer.Option(help="margin, or verdict: stop where the sign is known.")] = "margin",
+    formulation: FormulationName = "compact",
+    stable: Stable = None,
+    relu: Relu = "bigm",
+    query: Annotated[str, typer.Option(help="each target by itself, or the maximum of all in one model.")] = "each",
+    stop: Annotated[
+        str | None, typer.Option(help="How to stop at a sign: cutoff or row.", show_default="cutoff")
+    ] = None,
+    start: Annotated[str, typer.Option(help="none, or witness: start the MILP from an attack's input.")] = "none",
     data: Data = None,
     json: Json = False,
     fail_on: Annotated[str, typer.Option(help=f"Exit with code 1 on: {', '.join(FAIL_ON)}.")] = "never",
@@ -41,6 +64,8 @@ def verify(
     relubench verify mnist_small --image 0 --epsilon 0.02
 
     relubench verify mnist_dnn_4 -i 3 -e 0.01 --method lp --solver gurobi --json
+
+    relubench verify mnist_small -e 0.05 --method staged
     """
     from bench.verification import verify as run
     from networks.errors import InputError
@@ -60,7 +85,14 @@ def verify(
         time_limit_s=time_limit,
         threads=threads,
         seed=seed,
+        bounds=bounds,
+        goal=goal,
         formulation=formulation,
+        stable=stable,
+        relu=relu,
+        query=query,
+        stop=stop,
+        start=start,
     )
     if json:
         print(json_format.dumps(outcome.to_dict(), allow_nan=False))
@@ -74,13 +106,19 @@ def _show(outcome: Outcome, network: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("target", "lower bound", "upper bound", "status", box=None, header_style="bold")
+    stages = outcome.stage or [""] * len(outcome.targets)
+    names = ("target", "lower bound", "upper bound", "status", *(["stage"] if outcome.stage else []))
+    table = Table(*names, box=None, header_style="bold")
     for column in table.columns[:3]:
         column.justify = "right"
-    for target, low, high, status in zip(outcome.targets, outcome.lower, outcome.upper, outcome.status, strict=True):
-        table.add_row(str(target), f"{low:.6f}", f"{high:.6f}", status.replace("_", " "))
-    by = f" by {outcome.solver}, {outcome.formulation}" if outcome.solver else ""
+    rows = zip(outcome.targets, outcome.lower, outcome.upper, outcome.status, stages, strict=True)
+    for target, low, high, status, stage in rows:
+        cells = (str(target), f"{low:.6f}", f"{high:.6f}", status.replace("_", " "), stage)
+        table.add_row(*cells[: len(names)])
+    by = f" by {outcome.solver}" if outcome.solver else ""
     console.print(f"{network}, label {outcome.label}, epsilon {outcome.epsilon:g}: {outcome.method}{by}")
+    if outcome.switches:
+        console.print(", ".join(f"{name} {value}" for name, value in outcome.switches.items()))
     console.print(table)
     console.print(Text.assemble((outcome.verdict.upper(), "bold"), f": {outcome.evidence}"))
     if outcome.witness is not None:
@@ -93,5 +131,7 @@ def _show(outcome: Outcome, network: str) -> None:
         ("all", outcome.total_s),
     )
     console.print("seconds: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in times))
+    if outcome.stage_s:
+        console.print("stages: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in outcome.stage_s.items()))
     if outcome.counters:
         console.print(", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in outcome.counters.items()))

@@ -20,10 +20,16 @@ class Answer:
         Inputs that may be witnesses, inside the box up to the solver's tolerance.
     gap, safety : ndarray, shape (k,)
         What the solver achieved; and what a lower bound must exceed to count as positive, zero for rigorous bounds.
-    build_s, solve_s : float
+    source : str
+        What gave the lower bounds, in words, e.g. `interval bounds`.
+    bounds_s, build_s, solve_s : float
     counters : dict
     messages : tuple of str, length k
         What the solver said of a failure, empty where all is well; no entry at all without a solver.
+    stage : tuple of str, length k
+        The stage that decided each target, empty where none did; no entry at all without stages.
+    stage_s : dict of str to float
+        What each stage took.
     """
 
     lower: Array
@@ -31,7 +37,11 @@ class Answer:
     candidates: Array
     gap: Array
     safety: Array
+    source: str
+    bounds_s: float = 0.0
     build_s: float = 0.0
     solve_s: float = 0.0
     counters: dict[str, float] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    stage: tuple[str, ...] = ()
+    stage_s: dict[str, float] = field(default_factory=dict)

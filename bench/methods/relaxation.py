@@ -4,104 +4,211 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bench.methods.answer import Answer
-from networks.instance import Instance
+from bench.methods.bounding import Bounded
+from bench.methods.question import Question
+from bench.methods.settings import Settings
 from networks.layers import Array
-from networks.lowering import BoundsPair, LoweredNetwork
 from solvers.backend import Session, SolverOptions
-from solvers.duality import weak_duality_bound
-from solvers.encode import Encoding, encode, power_of_two
+from solvers.certify import BOUNDING, SOLVER_SAFETY, believed_bound
+from solvers.encode import encode
+from solvers.encoding import Encoding, objective_at_most
 from solvers.registry import get
 from solvers.result import SolveResult, Status
 
-# Searches that may end so have a bound to show; of any other end none is believed.
-BOUNDING = {Status.OPTIMAL, Status.TIME_LIMIT, Status.OTHER_LIMIT, Status.TARGET_REACHED, Status.INTERRUPTED}
-# A solver's bound counts as positive only beyond this share of the margin's largest term, and of one: ten times the
-# feasibility tolerance that is asked of it.
-SOLVER_SAFETY = 1e-6
+SOURCES = {True: "LP relaxation by {}", False: "MILP dual bound by {}"}
 COUNTED = ("nodes", "simplex_iterations", "work")
+STOPPED = {status.value for status in BOUNDING - {Status.OPTIMAL}}
+# Unbounded is none of our models: the input is boxed, and all else follows from it.
+NO_SOLUTION = {Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED}
+SKIPPED = "skipped"  # the status of a target that was not asked, as another one had decided the instance
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a relaxation is solved: which one, in which formulation, by which solver."""
+def solve(
+    question: Question, bounded: Bounded, settings: Settings, *, deadline: float = math.inf, starts: Array | None = None
+) -> Answer:
+    """Lower bounds on all margins of the question, and the inputs that the solver found on its way.
 
-    relaxation: bool
-    formulation: str
-    solver: str
-    options: SolverOptions
-
-
-def solve(lowered: LoweredNetwork, instance: Instance, bounds: list[BoundsPair], settings: Settings) -> Answer:
-    """Lower bounds on all margins of `instance`, and the inputs that the solver found on its way.
-
-    The time limit is for the encoding and all targets together: each target gets an equal share of what is left.
+    Parameters
+    ----------
+    bounded : Bounded
+        What the model is made from. A target that the solver does not finish keeps these bounds on its margin.
+    deadline : float
+        On `time.perf_counter()`, for the encoding and all targets together: each target gets an equal share of what is
+        left.
+    starts : ndarray, shape (k, inputs), optional
+        An input for each target to start the MILP from.
     """
-    backend = get(settings.solver)
-    deadline = _deadline(settings.options)
     start = time.perf_counter()
-    encoding = encode_instance(lowered, instance, bounds, settings.relaxation, settings.formulation)
-    scales = _scales(encoding)
-    model = encoding.model.with_objective(*_objective(encoding, 0, scales[0]))
-    with backend.load(model, replace(settings.options, time_limit_s=None)) as session:
-        results = [_solve_target(session, encoding, index, scale, deadline) for index, scale in enumerate(scales)]
-        elapsed_s = time.perf_counter() - start
-    # Not the sum of the results' build_s: where no time was left for a target, no result has what was built for it.
-    return _answer(encoding, results, elapsed_s - sum(result.solve_s for result in results))
+    encoding = encode_question(question, bounded, settings)
+    search = _Search(question, encoding, settings, bounded.lower, deadline, starts)
+    results = search.run()
+    elapsed_s = time.perf_counter() - start
+    return _answer(encoding, results, search.solves, bounded, settings, elapsed_s)
 
 
-def encode_instance(
-    lowered: LoweredNetwork, instance: Instance, bounds: list[BoundsPair], relaxation: bool, formulation: str
-) -> Encoding:
-    """The model of an instance, given one pair of bounds a layer without a batch dimension."""
-    box = instance.lower, instance.upper
-    pre_activations = lowered.pre_activations(bounds, box)
-    return encode(lowered, box, pre_activations, instance.margins, relaxation=relaxation, formulation=formulation)
+def encode_question(question: Question, bounded: Bounded, settings: Settings) -> Encoding:
+    """The model of a question."""
+    return encode(
+        question.lowered,
+        question.box,
+        question.lowered.pre_activations(bounded.layers, question.box),
+        question.instance.margins,
+        relaxation=settings.relaxation,
+        formulation=settings.form,
+        margin_bounds=(bounded.lower, bounded.upper),
+    )
 
 
-def _solve_target(session: Session, encoding: Encoding, index: int, scale: float, deadline: float) -> SolveResult:
-    if index > 0:  # the model is loaded with the first target's objective
-        session.set_objective(*_objective(encoding, index, scale))
-    share = (deadline - time.perf_counter()) / (len(encoding.offsets) - index)
-    if share <= 0:
-        return SolveResult(Status.TIME_LIMIT)
-    result = session.solve(share if math.isfinite(share) else None)
-    bound = _believed(session, result)
-    return replace(result, objective=result.objective * scale, dual_bound=bound * scale)
-
-
-def _scales(encoding: Encoding) -> list[float]:
-    """What the objectives are divided by, so that a solver's dual tolerance of 1e-7 is small against their costs."""
-    return [power_of_two(size) for size in np.abs(encoding.objectives).max(axis=1, initial=0.0).tolist()]
-
-
-def _objective(encoding: Encoding, index: int, scale: float) -> tuple[Array, float]:
-    return encoding.objectives[index] / scale, float(encoding.offsets[index]) / scale
-
-
-def _believed(session: Session, result: SolveResult) -> float:
-    """The dual bound, as far as the status lets a search have one, and an LP's own row duals prove it.
-
-    INFEASIBLE says that no input exists at all, which a non-empty box contradicts: it is no bound here.
-    """
-    if result.status not in BOUNDING or not math.isfinite(result.dual_bound):
-        return -math.inf
-    if result.row_duals is None:
-        return result.dual_bound
-    proved = weak_duality_bound(session.model, result.row_duals)
-    # Columns without bounds, as the textbook formulation has them, leave the duals nothing to prove.
-    return min(result.dual_bound, proved) if math.isfinite(proved) else result.dual_bound
-
-
-def _deadline(options: SolverOptions) -> float:
+def deadline_of(options: SolverOptions) -> float:
+    """When the time limit is over, on `time.perf_counter()`."""
     return math.inf if options.time_limit_s is None else time.perf_counter() + options.time_limit_s
 
 
-def _answer(encoding: Encoding, results: list[SolveResult], build_s: float) -> Answer:
+@dataclass(slots=True)
+class _Search:
+    """The solves of one encoding's objectives, in one session where no objective needs a row of its own."""
+
+    question: Question
+    encoding: Encoding
+    settings: Settings
+    known: Array  # lower bounds on the margins
+    deadline: float
+    starts: Array | None
+    session: Session | None = None
+    solves: list[SolveResult] = field(default_factory=list)  # every one, those that were taken up again included
+
+    def run(self) -> list[SolveResult | None]:
+        """A result for each objective, None where it was not asked."""
+        results: list[SolveResult | None] = [None] * len(self.encoding.offsets)
+        order = self._order()
+        try:
+            for position, index in enumerate(order):
+                results[index] = result = self._solve(index, len(order) - position)
+                if self._verdict_wanted and self._is_witness(result):
+                    break
+        finally:
+            self._close()
+        return results
+
+    @property
+    def _verdict_wanted(self) -> bool:
+        return self.settings.goal == "verdict"
+
+    @property
+    def _by_row(self) -> bool:
+        return self._verdict_wanted and self.settings.stop == "row"
+
+    def _order(self) -> list[int]:
+        """For a verdict the hardest targets first: one that is falsified spares the others."""
+        count = len(self.encoding.offsets)
+        if not self._verdict_wanted or count == 1:
+            return list(range(count))
+        return [int(index) for index in np.argsort(self.known, kind="stable")]
+
+    def _solve(self, index: int, left: int) -> SolveResult:
+        """Objective `index`, with an equal share of the time for each of the objectives left; results in its unit."""
+        share = (self.deadline - time.perf_counter()) / left
+        if share <= 0:
+            return SolveResult(Status.TIME_LIMIT)
+        session, scale = self._at(index)
+        limit = self._limit(index)
+        result = self._stopping(session, share, limit / scale)
+        bound = believed_bound(session.model, result) * scale
+        if self._by_row and result.status in NO_SOLUTION:
+            bound = limit
+        return replace(result, objective=result.objective * scale, dual_bound=bound)
+
+    def _at(self, index: int) -> tuple[Session, float]:
+        """The session with objective `index`, and the unit of that objective."""
+        c, offset, scale = self.encoding.objective(index)
+        if self.session is not None and not self._by_row:
+            self.session.set_objective(c, offset)
+        else:
+            self._close()
+            model = self.encoding.model.with_objective(c, offset)
+            model = objective_at_most(model, self._limit(index) / scale) if self._by_row else model
+            options = replace(self.settings.options, time_limit_s=None)
+            self.session = get(self.settings.solver).load(model, options)
+        if self.starts is not None:
+            self.session.set_start(self.encoding.solution_at(self.starts[index]))
+        return self.session, scale
+
+    def _limit(self, index: int) -> float:
+        """Twice what a lower bound must exceed to count as positive: a margin above it is as good as verified."""
+        return 2 * SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[index]))
+
+    def _stopping(self, session: Session, seconds: float, limit: float) -> SolveResult:
+        """Solve, for a verdict only until the sign is known.
+
+        An incumbent below zero that its replay does not confirm has stopped the search too soon: it goes on then.
+        """
+        end = time.perf_counter() + seconds
+        if not self._verdict_wanted:
+            return self._run(session, end)
+        result = self._run(session, end, stop_below=-limit, stop_above=limit)
+        if result.status is Status.TARGET_REACHED and result.dual_bound < limit and not self._is_witness(result):
+            return self._run(session, end, stop_above=limit)
+        return result
+
+    def _run(self, session: Session, end: float, **stops: float) -> SolveResult:
+        left = end - time.perf_counter()
+        if left <= 0:
+            return SolveResult(Status.TIME_LIMIT)
+        self.solves.append(session.solve(left if math.isfinite(left) else None, **stops))
+        return self.solves[-1]
+
+    def _is_witness(self, result: SolveResult) -> bool:
+        return result.x is not None and bool(
+            (self.question.margins_at(self.encoding.input_of(result.x)[None]) < 0).any()
+        )
+
+    def _close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+
+def _answer(
+    encoding: Encoding,
+    results: list[SolveResult | None],
+    solves: list[SolveResult],
+    bounded: Bounded,
+    settings: Settings,
+    elapsed_s: float,
+) -> Answer:
+    solve_s = sum(result.solve_s for result in solves)
+    solutions = [encoding.input_of(result.x) for result in solves if result.x is not None]
+    lower = np.array([-math.inf if result is None else result.dual_bound for result in results])
+    status = tuple(SKIPPED if result is None else result.status.value for result in results)
+    count = len(bounded.lower)  # the one objective of a maximum stands for all targets
+    lower = np.broadcast_to(lower, count)
+    # A search that was stopped early knows at least what its model was made from; one that failed knows nothing.
+    stopped = np.broadcast_to([word in STOPPED for word in status], count)
+    return Answer(
+        lower=np.where(stopped, np.maximum(lower, bounded.lower), lower),
+        status=_spread(status, count),
+        candidates=np.array(solutions).reshape(len(solutions), encoding.input_count),
+        gap=np.broadcast_to([math.inf if result is None else result.gap for result in results], count),
+        safety=np.broadcast_to(SOLVER_SAFETY * np.maximum(1.0, encoding.magnitudes), count),
+        source=SOURCES[settings.relaxation].format(settings.solver),
+        # Not the sum of the results' build_s: where no time was left for a target, no result has what was built for it.
+        build_s=elapsed_s - solve_s,
+        solve_s=solve_s,
+        counters=_counters(encoding, solves) | bounded.counters,
+        messages=_spread(tuple("" if result is None else result.message for result in results), count),
+    )
+
+
+def _spread(words: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return words * count if len(words) == 1 else words
+
+
+def _counters(encoding: Encoding, results: list[SolveResult]) -> dict[str, float]:
     model = encoding.model
     counters: dict[str, float] = {
         "rows": model.row_count,
@@ -116,19 +223,4 @@ def _answer(encoding: Encoding, results: list[SolveResult], build_s: float) -> A
         values = [getattr(result, name) for result in results if getattr(result, name) is not None]
         if values:
             counters[name] = sum(values)
-    solutions = [encoding.input_of(result.x) for result in results if result.x is not None]
-    return Answer(
-        lower=np.array([result.dual_bound for result in results]),
-        status=tuple(result.status.value for result in results),
-        candidates=_stacked(solutions, encoding.input_count),
-        gap=np.array([result.gap for result in results]),
-        safety=SOLVER_SAFETY * np.maximum(1.0, encoding.magnitudes),
-        build_s=build_s,
-        solve_s=sum(result.solve_s for result in results),
-        counters=counters,
-        messages=tuple(result.message for result in results),
-    )
-
-
-def _stacked(points: list[Array], size: int) -> Array:
-    return np.array(points).reshape(len(points), size)
+    return counters

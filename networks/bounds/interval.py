@@ -63,17 +63,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 
-from networks.errors import InputError
+from networks.bounds.boxes import Pair, box_tensors, check_box, margin_rows
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU, Shape
 from networks.zoo import load_network
 
-Pair = tuple[Tensor, Tensor]
 Place = tuple[Tensor | None, Tensor | None]  # where a step writes its two bounds; None for a new tensor
 Step = Callable[[Tensor, Tensor, Place], Pair]
 
@@ -122,11 +120,11 @@ def interval_bounds(network: LayerList | str | Path, lower: Any, upper: Any, dev
         No such network.
     """
     network = load_network(network)
-    box = _box(network, lower, upper, device)
-    steps, bounds = _prepare(network, box[0].device), _places(network, box)
-    with torch.no_grad(), _sums_of_products(box[0].device):
+    box = box_tensors(network, lower, upper, device)
+    steps, bounds = layer_steps(network, box[0].device), _places(network, box)
+    with torch.no_grad(), sums_of_products(box[0].device):
         for chunk in _chunks(len(box[0]), box[0].device, _largest_step(network)):
-            _check_box(box, chunk)
+            check_box(box, chunk)
             _run(steps, (box[0][chunk], box[1][chunk]), ((low[chunk], high[chunk]) for low, high in bounds))
     if isinstance(lower, Tensor):
         return bounds
@@ -175,17 +173,17 @@ def interval_margins(
         As `interval_bounds`; margins whose shape does not fit or that are not finite.
     """
     network = load_network(network)
-    box = _box(network, lower, upper, device)
-    C = _margins(network, margins, box)
-    steps, last = _before_last(network, box[0].device)
+    box = box_tensors(network, lower, upper, device)
+    C = margin_rows(network, margins, box)
+    steps, last = before_last(network, box[0].device)
     bounds = torch.empty((2, len(box[0]), C.shape[-2]), dtype=torch.float64, device=box[0].device)
     largest = max(_largest_step(network), C.shape[-2] * len(last[0][0]) if C.ndim == 3 else 0)
-    with torch.no_grad(), _sums_of_products(box[0].device):
+    with torch.no_grad(), sums_of_products(box[0].device):
         for chunk in _chunks(len(box[0]), box[0].device, largest):
-            _check_box(box, chunk)
+            check_box(box, chunk)
             low, high = _run(steps, (box[0][chunk], box[1][chunk]), itertools.repeat(ANYWHERE))
             rows = C[chunk] if C.ndim == 3 else C
-            _margin_bounds(rows, last, (low.flatten(1), high.flatten(1)), (bounds[0, chunk], bounds[1, chunk]))
+            margin_bounds(rows, last, (low.flatten(1), high.flatten(1)), (bounds[0, chunk], bounds[1, chunk]))
     return (bounds[0], bounds[1]) if isinstance(lower, Tensor) else tuple(bounds.cpu().numpy())
 
 
@@ -198,13 +196,13 @@ def _run(steps: Iterable[Step], box: Pair, places: Iterable[Place]) -> Pair:
 
 
 @lru_cache(maxsize=PREPARED_NETWORKS)
-def _prepare(network: LayerList, device: torch.device) -> tuple[Step, ...]:
+def layer_steps(network: LayerList, device: torch.device) -> tuple[Step, ...]:
     """One step a layer, with the weights of centre and radius on the device."""
     return tuple(_STEPS[type(layer)](layer, device) for layer in network.layers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Affine:
+class AffineStep:
     """An affine layer: `y = product(S, half, bias)` and `R = product(P, radius, beta)`, `error` being e."""
 
     product: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -221,12 +219,12 @@ class _Affine:
         return _around(centre, self.product(spread, self.radius, self.beta), place)
 
 
-def _affine(layer: Linear | Conv2d, device: torch.device) -> _Affine:
+def _affine(layer: Linear | Conv2d, device: torch.device) -> AffineStep:
     W, b = (torch.tensor(values, device=device) for values in (layer.weight, layer.bias))
     count = W[0].numel()
     error = _error(count)
     row_sums = W.abs().flatten(1).mul(32 * SMALLEST_NORMAL).sum(1)
-    return _Affine(
+    return AffineStep(
         product=functional.linear if isinstance(layer, Linear) else _convolution(layer),
         half=W / 2,
         bias=b,
@@ -267,16 +265,16 @@ def _around(centre: Tensor, radius: Tensor, place: Place) -> Pair:
     return low, high
 
 
-def _before_last(network: LayerList, device: torch.device) -> tuple[tuple[Step, ...], tuple[Tensor, Tensor]]:
+def before_last(network: LayerList, device: torch.device) -> tuple[tuple[Step, ...], tuple[Tensor, Tensor]]:
     """The steps up to a last Linear layer, and its weight and bias; all steps and the identity if it is none."""
-    steps, layer = _prepare(network, device), network.layers[-1]
+    steps, layer = layer_steps(network, device), network.layers[-1]
     if isinstance(layer, Linear):
         return steps[:-1], (torch.tensor(layer.weight, device=device), torch.tensor(layer.bias, device=device))
     identity = torch.eye(network.class_count, dtype=torch.float64, device=device)
     return steps, (identity, torch.zeros_like(identity[0]))
 
 
-def _margin_bounds(C: Tensor, last: tuple[Tensor, Tensor], box: Pair, place: Place) -> Pair:
+def margin_bounds(C: Tensor, last: tuple[Tensor, Tensor], box: Pair, place: Place) -> Pair:
     """Bounds on `C (W x + b)`, shape (n, k), for `C` of shape (k, classes) or (n, k, classes)."""
     W, b = last
     count = 2 * W.shape[1] + W.shape[0]
@@ -318,72 +316,6 @@ def _underflow(count: int) -> float:
     return 32 * SMALLEST_NORMAL * (count + 1)
 
 
-def _box(network: LayerList, lower: Any, upper: Any, device: torch.device | str) -> Pair:
-    """Both bounds as float64 tensors on the device, their shapes checked."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    low, high = _tensor("lower", lower, device), _tensor("upper", upper, device)
-    for name, values in (("lower", low), ("upper", high)):
-        if values.ndim != len(network.input_shape) + 1 or tuple(values.shape[1:]) != network.input_shape:
-            raise InputError(f"{name} has shape {tuple(values.shape)}; expected (n, *{network.input_shape})")
-    if low.shape != high.shape:
-        raise InputError(f"lower has {len(low)} boxes and upper {len(high)}; expected as many")
-    return low, high
-
-
-def _margins(network: LayerList, margins: Any, box: Pair) -> Tensor:
-    C = _tensor("margins", margins, box[0].device)
-    classes, count = network.class_count, len(box[0])
-    if C.ndim not in (2, 3) or C.shape[-1] != classes or (C.ndim == 3 and len(C) != count):
-        raise InputError(
-            f"margins has shape {tuple(C.shape)}; expected (k, {classes}) or, a block a box, ({count}, k, {classes})"
-        )
-    if not C.isfinite().all():
-        raise InputError("margins has a value that is not finite; expected finite numbers")
-    return C
-
-
-def _tensor(name: str, values: Any, device: torch.device | str) -> Tensor:
-    tensor = values.detach() if isinstance(values, Tensor) else _from_array(name, values)
-    try:
-        return tensor.to(device=device, dtype=torch.float64)
-    except (AssertionError, RuntimeError) as error:  # torch has either for a device that is not there
-        raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _from_array(name: str, values: ArrayLike) -> Tensor:
-    try:
-        # Writable, as torch warns of arrays that are not; nothing is ever written to it.
-        return torch.from_numpy(np.require(values, np.float64, ["C", "W"]))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not an array of numbers: {error}") from error
-
-
-def _check_box(box: Pair, chunk: slice) -> None:
-    """Raise InputError unless the chunk's bounds are finite and in order."""
-    low, high = box[0][chunk], box[1][chunk]
-    least, most = (high - low).aminmax()
-    if not (least >= 0 and most < math.inf):  # NaN included
-        _explain_box(low, high, chunk)
-
-
-def _explain_box(low: Tensor, high: Tensor, chunk: slice) -> None:
-    """Raise InputError naming the first value that does not fit; none is there if only a width overflowed."""
-    for name, values in (("lower", low), ("upper", high)):
-        bad = (~values.isfinite()).nonzero()
-        if len(bad):
-            raise InputError(f"{name}{_index(bad[0], chunk)} is {values[tuple(bad[0])]}; expected a finite number")
-    crossed = (low > high).nonzero()
-    if len(crossed):
-        at = tuple(crossed[0])
-        raise InputError(f"lower{_index(crossed[0], chunk)} is {low[at]}, above its upper bound {high[at]}")
-
-
-def _index(position: Tensor, chunk: slice) -> list[int]:
-    first, *rest = position.tolist()
-    return [first + chunk.start, *rest]
-
-
 def _places(network: LayerList, box: Pair) -> list[Pair]:
     """Tensors for every layer's bounds; a Flatten's are views."""
     places: list[Pair] = []
@@ -414,6 +346,6 @@ def _step_size(layer: object, before: Shape, after: Shape) -> int:
     return max(math.prod(before), math.prod(after), unfolded)
 
 
-def _sums_of_products(device: torch.device) -> AbstractContextManager[None]:
+def sums_of_products(device: torch.device) -> AbstractContextManager[None]:
     """Convolutions without cuDNN on a GPU: see the assumptions above."""
     return nullcontext() if device.type == "cpu" else torch.backends.cudnn.flags(enabled=False)

@@ -30,7 +30,7 @@ from solvers.files import column_entries, ieee, write_mps
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
-MODEL_FILE, SOLUTION_FILE = "model.mps", "solution.bin"
+MODEL_FILE, START_FILE, SOLUTION_FILE = "model.mps", "start.txt", "solution.bin"
 INCREMENT = 1e-9  # CBC's 1e-5 cuts off better solutions
 SMALLEST_TOLERANCE = 1e-12  # CBC ignores a tolerance of 0
 SMALLEST_COEFFICIENT = 1e-14  # CBC's reader drops coefficients up to this size
@@ -64,7 +64,7 @@ class Cbc(Backend):
     package = "pulp"
     install = "pip install 'pulp<4'"
     licence = "EPL 2.0; no limit"
-    capabilities = Capabilities(warm_objective=False, stop=True)
+    capabilities = Capabilities(warm_objective=False, stop=True, start=True)
 
     def version(self) -> str:
         """CBC's own version.
@@ -84,7 +84,7 @@ class Cbc(Backend):
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> CbcSession:
         """Write the model's file."""
-        return CbcSession(model, options or SolverOptions())
+        return CbcSession(model, options or SolverOptions(), self)
 
 
 class CbcSession(Session):
@@ -94,26 +94,26 @@ class CbcSession(Session):
         folder = tempfile.mkdtemp(prefix="relubench-cbc-")
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._folder = Path(folder)
-        model = self.model
-        self._crossed = bool((model.row_lower > model.row_upper).any() or (model.col_lower > model.col_upper).any())
         # The text of the matrix, 27 bytes a non-zero: writing it again takes a seventh of making it again.
-        self._columns = list(column_entries(model, ieee))
+        self._columns = list(column_entries(self.model, ieee))
         self._write()
 
     def _change_objective(self, c: Array, offset: float) -> None:
         self._write()
 
     def _write(self) -> None:
-        if not self._crossed:
+        if not self.model.crossed:  # MPS has no form for it
             write_mps(self.model, self._folder / MODEL_FILE, ieee, self._columns)
 
     def _solve(self, limits: Limits) -> SolveResult:
-        if self._crossed:  # MPS has no form for it
-            message = "a lower bound of the model is above its upper bound"
-            return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=message)
+        if self.model.crossed:
+            return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=self.model.crossed)
         for name in (STATUS_FILE, SOLUTION_FILE):
             (self._folder / name).unlink(missing_ok=True)
-        run = run_cbc(self._folder, arguments(self.options, limits), limits)
+        start = self.start if self.model.is_mip else None
+        if start is not None:
+            write_start(start, self._folder / START_FILE)
+        run = run_cbc(self._folder, arguments(self.options, limits, start=start is not None), limits)
         return read_result(self.model, self.options, limits, run, self._folder)
 
     def close(self) -> None:
@@ -121,8 +121,8 @@ class CbcSession(Session):
         self._remove()
 
 
-def arguments(options: SolverOptions, limits: Limits) -> list[str]:
-    """The command line after the model's name."""
+def solver_options(options: SolverOptions, limits: Limits) -> dict[str, float | str]:
+    """The options in CBC's own words."""
     seed = options.seed % (2**31 - 1) + 1  # 0 stands for the time of day
     values: dict[str, float | str] = {
         "increment": INCREMENT,
@@ -142,6 +142,12 @@ def arguments(options: SolverOptions, limits: Limits) -> list[str]:
         values |= {"cutoff": limits.stop_above + _gap(options, limits.stop_above), "preprocess": "off"}
     if options.threads > 1:  # 1 starts a second thread that does all the work
         values["threads"] = options.threads
+    return values
+
+
+def arguments(options: SolverOptions, limits: Limits, *, start: bool = False) -> list[str]:
+    """The command line; with a start it comes from `START_FILE`."""
+    values = solver_options(options, limits) | ({"mipstart": START_FILE} if start else {})
     settings = [word for name, value in values.items() for word in (f"-{name}", str(value))]
     return [MODEL_FILE, *settings, "-solve", "-solution", STATUS_FILE, "-saveSolution", SOLUTION_FILE]
 
@@ -168,6 +174,12 @@ def read_result(model: LinearModel, options: SolverOptions, limits: Limits, run:
         raw_status=words,
         message=message,
     )
+
+
+def write_start(x: Array, path: Path) -> None:
+    """Write a solution for `-mipstart`: a line that CBC skips, then each column's number, name, value and a zero."""
+    lines = (f"{j} x{j} {value!r} 0\n" for j, value in enumerate(x.tolist()))
+    path.write_text("Stopped on time - objective value 0\n" + "".join(lines), encoding="ascii")
 
 
 def _status(model: LinearModel, time_limit_s: float, run: Run, words: str) -> tuple[Status, str]:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 import operator
 import re
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,7 +23,9 @@ import numpy as np
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
-from solvers.duality import weak_duality_bound
+from solvers.backends.cvxpy_interrupt import run_interruptibly
+from solvers.backends.cvxpy_options import OPTIONS, solver_options
+from solvers.certify import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -37,45 +38,6 @@ STATUSES = {
     "solver_error": Status.ERROR,
 }
 PROVEN = {Status.OPTIMAL, Status.INFEASIBLE, Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED}
-
-# Our option -> the solver's. What is not listed cannot be passed or is not known here, and keeps the solver's default.
-OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "HIGHS": {
-        "time_limit_s": ("time_limit",),
-        "threads": ("threads",),
-        "seed": ("random_seed",),
-        "mip_gap": ("mip_rel_gap", "mip_abs_gap"),
-        "feasibility_tolerance": ("primal_feasibility_tolerance", "dual_feasibility_tolerance"),
-        "integrality_tolerance": ("mip_feasibility_tolerance",),
-    },
-    "GUROBI": {
-        "time_limit_s": ("TimeLimit",),
-        "threads": ("Threads",),
-        "seed": ("Seed",),
-        "mip_gap": ("MIPGap", "MIPGapAbs"),
-        "feasibility_tolerance": ("FeasibilityTol", "OptimalityTol"),
-        "integrality_tolerance": ("IntFeasTol",),
-    },
-    "SCIPY": {"time_limit_s": ("time_limit",), "mip_gap": ("mip_rel_gap",)},
-    "SCIP": {
-        "time_limit_s": ("limits/time",),
-        "seed": ("randomization/randomseedshift",),
-        "mip_gap": ("limits/gap", "limits/absgap"),
-        "feasibility_tolerance": ("numerics/feastol",),
-    },
-    "CLARABEL": {
-        "time_limit_s": ("time_limit",),
-        "threads": ("max_threads",),
-        "feasibility_tolerance": ("tol_feas", "tol_gap_abs", "tol_gap_rel"),
-    },
-    "SCS": {"time_limit_s": ("time_limit_secs",), "feasibility_tolerance": ("eps_abs", "eps_rel")},
-    "OSQP": {"time_limit_s": ("time_limit",), "feasibility_tolerance": ("eps_abs", "eps_rel")},
-}
-NESTED = {"SCIPY": "scipy_options", "SCIP": "scip_params"}  # options that go into a dictionary of this name
-FIXED = {"SCS": {"max_iters": 10**6}, "OSQP": {"max_iter": 10**6}}  # theirs are too few for our tolerances
-# Tolerances below are refused, or (the last three) seldom reached.
-SMALLEST = {"GUROBI": 1e-9, "HIGHS": 1e-10, "SCIP": 1e-9, "CLARABEL": 1e-9, "SCS": 1e-9, "OSQP": 1e-9}
-TOLERANCES = ("feasibility_tolerance", "integrality_tolerance")
 
 # Where the bound of a MILP is in CVXPY's `extra_stats`.
 DUAL_BOUNDS: dict[str, Callable[[Any], float]] = {
@@ -108,8 +70,6 @@ SCIPY_STATUSES = {
     13: Status.TIME_LIMIT,
     14: Status.OTHER_LIMIT,
 }
-POLL_S = 0.1  # how often a waiting main thread looks for Ctrl-C where a signal does not wake it
-STOP_S = 2.0  # how long HiGHS, asked to stop, is waited for
 INCUMBENT_TOLERANCE = 1e-6  # a point of a stopped search that violates more is no solution
 
 
@@ -132,6 +92,7 @@ class Cvxpy(Backend):
     package = "cvxpy"
     install = "pip install cvxpy"
     licence = "Apache 2.0, and the solver's own"
+    capabilities = Capabilities(warm_objective=False, nodes=False, simplex_iterations=False, threads=False, seed=False)
 
     def __init__(self, variant: str = "") -> None:
         from cvxpy.reductions.solvers.defines import INSTALLED_MI_SOLVERS
@@ -142,11 +103,9 @@ class Cvxpy(Backend):
                 f"solver cvxpy:{variant}: CVXPY has it not installed; expected one of {', '.join(self.variants())}"
             )
         known = OPTIONS.get(self.variant, {})
-        self.capabilities = Capabilities(
+        self.capabilities = replace(
+            Cvxpy.capabilities,
             mip=self.variant in INSTALLED_MI_SOLVERS if self.variant else bool(INSTALLED_MI_SOLVERS),
-            warm_objective=False,
-            nodes=False,
-            simplex_iterations=False,
             threads="threads" in known,
             seed="seed" in known,
         )
@@ -165,28 +124,26 @@ class Cvxpy(Backend):
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> CvxpySession:
         """Build and compile the problem."""
-        return CvxpySession(model, options or SolverOptions(), self.variant)
+        return CvxpySession(model, options or SolverOptions(), self)
 
 
 class CvxpySession(Session):
     """A compiled CVXPY problem whose costs are a parameter: a new objective takes a tenth of a new problem's time."""
 
-    def __init__(self, model: LinearModel, options: SolverOptions, variant: str) -> None:
-        self._variant = variant
-        super().__init__(model, options)
+    backend: Cvxpy
 
     def _load(self) -> None:
-        self._crossed = bool((self.model.col_lower > self.model.col_upper).any())
+        self._variant = self.backend.variant or None
         self._refusal = self._message = ""
         self._raw: Any = None  # the solver's own answer
         self._env: Any = None  # Gurobi's environment, once a solve has needed it
-        if not self._crossed:  # CVXPY has no variable with crossed bounds
+        if not self.model.crossed:  # CVXPY has no variable with crossed bounds
             self._build()
-            chain = self._attempt(lambda: self._problem.get_problem_data(self._variant or None)[1])
+            chain = self._attempt(lambda: self._problem.get_problem_data(self._variant)[1])
             self._refusal = (
                 f"{self._message} (it has {int(self.model.integer.sum())} integer columns)" if self._message else ""
             )
-            self._solver = chain.solver.name() if chain else self._variant
+            self._solver: str = chain.solver.name() if chain else self.backend.variant
 
     def _build(self) -> None:
         import cvxpy
@@ -214,7 +171,7 @@ class CvxpySession(Session):
         self._problem = cvxpy.Problem(cvxpy.Minimize(self._cost @ self._x), list(self._constraints.values()))
 
     def _change_objective(self, c: Array, offset: float) -> None:
-        if not self._crossed:
+        if not self.model.crossed:
             self._cost.value = c
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
@@ -229,24 +186,23 @@ class CvxpySession(Session):
                 return None
 
     def _solve(self, limits: Limits) -> SolveResult:
-        if self._crossed:
-            message = "a lower bound of the model is above its upper bound"
-            return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=message)
+        if self.model.crossed:
+            return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, message=self.model.crossed)
         if self._refusal:
             return SolveResult(Status.ERROR, raw_status="solver_error", message=self._refusal)
         start = time.perf_counter()
-        settings = solver_settings(self._solver, self.options, limits.time_limit_s)
+        settings = solver_options(self._solver, self.options, limits.time_limit_s)
         self._raw = None
         self._attempt(lambda: self._run(settings))
         return self._read(time.perf_counter() - start >= limits.time_limit_s)
 
     def _run(self, settings: dict[str, Any]) -> None:
         """What `Problem.solve` does, with the solver's own answer kept."""
-        data, chain, inverse = self._problem.get_problem_data(self._variant or None, solver_opts=settings)
+        data, chain, inverse = self._problem.get_problem_data(self._variant, solver_opts=settings)
         if self._solver == "GUROBI":
             self._env = self._env or _quiet_gurobi()
             settings["env"] = self._env
-        self._raw = _run_interruptibly(
+        self._raw = run_interruptibly(
             lambda: chain.solve_via_data(self._problem, data, warm_start=False, solver_opts=settings),
             is_highs=self._solver == "HIGHS",
         )
@@ -315,71 +271,6 @@ class CvxpySession(Session):
         return objective - self.options.mip_gap * max(1.0, abs(objective)) if asked else -math.inf
 
 
-def _run_interruptibly(action: Callable[[], Any], *, is_highs: bool) -> Any:
-    """The action's value or exception; Ctrl-C meanwhile raises KeyboardInterrupt here at once.
-
-    In the main thread a solver's library would hold the signal back until its end. CVXPY has no means to stop a solver:
-    after Ctrl-C the action goes on in a daemon thread, which ends with the process, and its outcome is dropped. So it
-    must change nothing that is used afterwards, and the filters of warnings, which are the process's, are the caller's.
-    HiGHS alone is stopped: it aborts a process that ends during its run.
-    """
-    outcome: list[Any] = []
-    errors: list[BaseException] = []
-    finished = threading.Event()  # not Thread.join: once interrupted, it takes a running thread for a finished one
-
-    def run() -> None:
-        try:
-            outcome.append(action())
-            if is_highs:
-                _end_highs_workers()
-        except BaseException as error:  # the waiting thread raises it
-            errors.append(error)
-        finally:
-            finished.set()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        while not finished.wait(POLL_S):
-            pass
-    except KeyboardInterrupt:
-        if is_highs and _stop_highs(thread):
-            finished.wait(STOP_S)
-        raise
-    if errors:
-        raise errors[0]
-    return outcome[0]
-
-
-def _stop_highs(thread: threading.Thread) -> bool:
-    """Ask the HiGHS that runs in a thread to stop; False where none is found.
-
-    CVXPY keeps the running `highspy.Highs` in a local variable, and nowhere else.
-    """
-    import highspy
-
-    frame = sys._current_frames().get(thread.ident or 0)
-    while frame is not None:
-        highs = frame.f_locals.get("solver")
-        if isinstance(highs, highspy.Highs):
-            for callback in (highs.cbSimplexInterrupt, highs.cbMipInterrupt, highs.cbIpmInterrupt):
-                callback.subscribe(_stop)
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _stop(event: Any) -> None:
-    event.interrupt()
-
-
-def _end_highs_workers() -> None:
-    """End this thread's workers: they keep the number of threads that HiGHS first had, and refuse another."""
-    import highspy
-
-    highspy.Highs.resetGlobalScheduler(False)
-
-
 def _quiet_gurobi() -> Any:
     """An environment that does not print the licence, as Gurobi's default one does."""
     import gurobipy
@@ -401,19 +292,6 @@ def _solver_version(variant: str) -> str:
         return version(PACKAGES.get(variant, variant))
     except PackageNotFoundError:  # CVXPY's names are not those of distributions, and it takes on new solvers
         return "of unknown version"
-
-
-def solver_settings(solver: str, options: SolverOptions, time_limit_s: float) -> dict[str, Any]:
-    """The options in the words of a solver behind CVXPY."""
-    ours = {name: getattr(options, name) for name in ("threads", "seed", "mip_gap", *TOLERANCES)}
-    for name in TOLERANCES:
-        ours[name] = max(ours[name], SMALLEST.get(solver, 0.0))
-    if math.isfinite(time_limit_s):
-        ours["time_limit_s"] = time_limit_s
-    table = OPTIONS.get(solver, {})
-    theirs: dict[str, Any] = {word: ours[name] for name, words in table.items() if name in ours for word in words}
-    theirs.update(FIXED.get(solver, {}))
-    return {NESTED[solver]: theirs} if solver in NESTED else theirs
 
 
 def scipy_status(message: str) -> Status:

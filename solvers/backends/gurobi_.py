@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from networks.layers import Array, read_only
-from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
+from solvers.backend import Backend, Capabilities, Limits, SolverOptions
+from solvers.backends.library import LibrarySession
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -43,7 +44,7 @@ LARGEST_SEED = 2_000_000_000
 INFINITE_BOUND = 1e20  # Gurobi takes a side or bound of this size or more for none
 
 
-def gurobi_parameters(options: SolverOptions) -> dict[str, Any]:
+def solver_options(options: SolverOptions) -> dict[str, Any]:
     """The options in Gurobi's own words, the time limit excepted; silence comes first, for each is echoed."""
     feasibility = float(np.clip(options.feasibility_tolerance, SMALLEST_TOLERANCE, LARGEST_FEASIBILITY_TOLERANCE))
     integrality = float(np.clip(options.integrality_tolerance, SMALLEST_TOLERANCE, LARGEST_INTEGRALITY_TOLERANCE))
@@ -59,7 +60,7 @@ def gurobi_parameters(options: SolverOptions) -> dict[str, Any]:
     }
 
 
-class GurobiSession(Session):
+class GurobiSession(LibrarySession):
     """A `gurobipy.Model` in an environment of its own: two threads must not share one."""
 
     def _load(self) -> None:
@@ -74,7 +75,7 @@ class GurobiSession(Session):
             self._refusal = _error_result(error)
 
     def _start(self) -> Any:
-        for name, value in gurobi_parameters(self.options).items():
+        for name, value in solver_options(self.options).items():
             self._env.setParam(name, value)
         self._env.start()
         return _hand_over(self.model, self._env)
@@ -91,38 +92,28 @@ class GurobiSession(Session):
 
         if self._refusal is not None:
             return self._refusal
-        if self.model.is_mip:
-            # A MIP would otherwise go on with the last one's tree, counts and incumbent.
-            self._model.reset()
-        self._model.setParam("TimeLimit", limits.time_limit_s)
-        self._model.setParam("BestObjStop", limits.stop_below)
-        self._model.setParam("BestBdStop", limits.stop_above)
+        self._prepare(limits)
         try:
             self._model.optimize()
         except gurobipy.GurobiError as error:
             return _error_result(error, self._model)
         if self._model.Status == gurobipy.GRB.INTERRUPTED:
             raise KeyboardInterrupt  # gurobipy catches Ctrl-C during a solve, and says it only so
-        return self._read()
+        raw_status = _constant_name(gurobipy.GRB.Status, self._model.Status)
+        return self._answer(STATUS.get(raw_status, Status.UNKNOWN), raw_status)
 
-    def _read(self) -> SolveResult:
+    def _prepare(self, limits: Limits) -> None:
         import gurobipy
 
-        raw_status = _constant_name(gurobipy.GRB.Status, self._model.Status)
-        status = STATUS.get(raw_status, Status.UNKNOWN)
-        x = self._solution(status)
-        return SolveResult(
-            status=status,
-            objective=math.nan if x is None else self.model.objective(x),
-            dual_bound=self._dual_bound(status),
-            x=x,
-            row_duals=self._row_duals(status),
-            nodes=int(self._model.NodeCount),
-            simplex_iterations=int(self._model.IterCount),
-            work=float(self._model.Work),
-            raw_status=raw_status,
-            message=f"Gurobi ended with {raw_status}" if status in (Status.ERROR, Status.UNKNOWN) else "",
-        )
+        self._model.setParam("TimeLimit", limits.time_limit_s)
+        self._model.setParam("BestObjStop", limits.stop_below)
+        self._model.setParam("BestBdStop", limits.stop_above)
+        if self.model.is_mip:
+            # A MIP would otherwise go on with the last one's tree, counts and incumbent, or with its start.
+            self._model.reset(1)
+        if self.model.is_mip and self.start is not None:
+            slacks = np.full(self._model.NumVars - self.start.size, gurobipy.GRB.UNDEFINED)
+            self._model.setAttr("Start", np.append(self.start, slacks))
 
     def _solution(self, status: Status) -> Array | None:
         # An LP stopped early counts its present basis as a solution, feasible or not.
@@ -131,20 +122,21 @@ class GurobiSession(Session):
             return None
         return read_only(self._model.getAttr("X")[: self.model.column_count])
 
-    def _dual_bound(self, status: Status) -> float:
-        if status is Status.INFEASIBLE:
-            return math.inf
+    def _mip_bound(self, status: Status) -> float:
         if status in (Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED):
             return -math.inf
-        if not self.model.is_mip:
-            return float(self._model.ObjVal) if status is Status.OPTIMAL else -math.inf
         bound = float(self._model.ObjBound)
         return bound if bound > -INFINITE_BOUND else -math.inf
 
-    def _row_duals(self, status: Status) -> Array | None:
-        if self.model.is_mip or status is not Status.OPTIMAL:
-            return None
+    def _lp_objective(self) -> float:
+        return float(self._model.ObjVal)
+
+    def _lp_duals(self) -> Array:
         return read_only(self._model.getAttr("Pi"))
+
+    def _counts(self) -> dict[str, Any]:
+        model = self._model
+        return {"nodes": int(model.NodeCount), "simplex_iterations": int(model.IterCount), "work": float(model.Work)}
 
     def close(self) -> None:
         """Free the model and give the licence back."""
@@ -160,7 +152,7 @@ class Gurobi(Backend):
     package: ClassVar[str] = "gurobipy"
     install: ClassVar[str] = "pip install gurobipy"
     licence: ClassVar[str] = "commercial; without a licence file at most 2,000 variables and 2,000 constraints"
-    capabilities = Capabilities(work=True, stop=True)
+    capabilities = Capabilities(work=True, stop=True, start=True, sos1=True, indicators=True)
 
     def version(self) -> str:
         """The version of the Gurobi library; takes no licence."""
@@ -172,7 +164,7 @@ class Gurobi(Backend):
         """Load a model; where the licence does not permit it, every solve is a LICENCE, and where Gurobi refuses it or
         an option, an ERROR.
         """
-        return GurobiSession(model, options or SolverOptions())
+        return GurobiSession(model, options or SolverOptions(), self)
 
 
 def _hand_over(model: LinearModel, env: Any) -> Any:
@@ -187,7 +179,7 @@ def _hand_over(model: LinearModel, env: Any) -> Any:
     matrix = sparse.hstack([model.A, _slacks(model.row_count, ranges)]).tocsc() if ranges.size else model.A.tocsc()
     zeros = np.zeros(ranges.size)
     sense, rhs = _senses(model)
-    return gurobipy.loadModel(
+    loaded = gurobipy.loadModel(
         env=env,
         numvars=model.column_count + ranges.size,
         numconstrs=model.row_count,
@@ -200,6 +192,21 @@ def _hand_over(model: LinearModel, env: Any) -> Any:
         sense=sense,
         rhs=rhs,
     )
+    _add_special_constraints(loaded, model)
+    return loaded
+
+
+def _add_special_constraints(loaded: Any, model: LinearModel) -> None:
+    import gurobipy
+
+    if not (model.sos1.size or model.indicators.size):
+        return
+    columns = loaded.getVars()
+    for first, second in model.sos1.tolist():
+        loaded.addSOS(gurobipy.GRB.SOS_TYPE1, [columns[first], columns[second]], [1, 2])
+    for binary, value, zero in model.indicators.tolist():
+        loaded.addGenConstrIndicator(columns[binary], value, columns[zero], gurobipy.GRB.EQUAL, 0)
+    loaded.update()
 
 
 def _has_lower(model: LinearModel) -> NDArray[np.bool_]:

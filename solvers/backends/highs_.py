@@ -12,7 +12,8 @@ import numpy as np
 
 from networks.errors import SolverError
 from networks.layers import Array, read_only
-from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
+from solvers.backend import Backend, Capabilities, Limits, SolverOptions
+from solvers.backends.library import LibrarySession
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -44,7 +45,7 @@ LARGEST_COEFFICIENT = 1e15  # HiGHS refuses larger ones
 POLL_S = 0.1  # how often a waiting main thread looks for Ctrl-C where a signal does not wake it
 
 
-def highs_options(options: SolverOptions) -> dict[str, Any]:
+def solver_options(options: SolverOptions) -> dict[str, Any]:
     """The options in HiGHS's own words, the time limit excepted."""
     feasibility = max(options.feasibility_tolerance, SMALLEST_TOLERANCE)
     return {
@@ -60,14 +61,14 @@ def highs_options(options: SolverOptions) -> dict[str, Any]:
     }
 
 
-class HighsSession(Session):
+class HighsSession(LibrarySession):
     """A `highspy.Highs` that holds the model."""
 
     def _load(self) -> None:
         import highspy
 
         self._highs = _quiet_highs()
-        for name, value in highs_options(self.options).items():
+        for name, value in solver_options(self.options).items():
             self._set_option(name, value)
         self._accepted = self._pass_model() != highspy.HighsStatus.kError
 
@@ -108,11 +109,7 @@ class HighsSession(Session):
         if not self._accepted:
             return SolveResult(Status.ERROR, raw_status="kError", message=_refusal(self.model))
         if self.model.is_mip:
-            # The last tree's incumbent and basis would make a result depend on what was solved before it.
-            self._highs.clearSolver()
-            self._set_option("time_limit", limits.time_limit_s)
-            # HiGHS stops strictly below its target.
-            self._set_option("objective_target", math.nextafter(limits.stop_below, math.inf))
+            self._prepare_mip(limits)
         else:
             # HiGHS holds an LP's limit against a clock that runs on from one solve to the next; a MIP's starts afresh.
             self._set_option("time_limit", self._highs.getRunTime() + limits.time_limit_s)
@@ -120,24 +117,25 @@ class HighsSession(Session):
             _run_interruptibly(self._highs)
         return self._read(limits)
 
+    def _prepare_mip(self, limits: Limits) -> None:
+        import highspy
+
+        # The last tree's incumbent and basis would make a result depend on what was solved before it.
+        self._highs.clearSolver()
+        self._set_option("time_limit", limits.time_limit_s)
+        # HiGHS stops strictly below its target.
+        self._set_option("objective_target", math.nextafter(limits.stop_below, math.inf))
+        if self.start is not None:
+            solution = highspy.HighsSolution()
+            solution.col_value = self.start.tolist()
+            self._highs.setSolution(solution)
+
     def _read(self, limits: Limits) -> SolveResult:
-        model_status = self._highs.getModelStatus()
-        status = STATUS.get(model_status.name, Status.UNKNOWN)
-        info = self._highs.getInfo()
-        x, dual_bound = self._solution(status), self._dual_bound(status)
-        if status is Status.INTERRUPTED and dual_bound >= limits.stop_above:  # by `_stopping`: Ctrl-C is raised
-            status = Status.TARGET_REACHED
-        return SolveResult(
-            status=status,
-            objective=math.nan if x is None else self.model.objective(x),
-            dual_bound=dual_bound,
-            x=x,
-            row_duals=self._row_duals(status),
-            nodes=max(0, info.mip_node_count),  # -1 for an LP
-            simplex_iterations=max(0, info.simplex_iteration_count),  # -1 where it never started
-            raw_status=model_status.name,
-            message=f"HiGHS ended with {model_status.name}" if status in (Status.ERROR, Status.UNKNOWN) else "",
-        )
+        raw_status = self._highs.getModelStatus().name
+        status = STATUS.get(raw_status, Status.UNKNOWN)
+        if status is Status.INTERRUPTED and self._dual_bound(status) >= limits.stop_above:
+            status = Status.TARGET_REACHED  # `_stopping` did it: after Ctrl-C there is no reading
+        return self._answer(status, raw_status)
 
     def _solution(self, status: Status) -> Array | None:
         import highspy
@@ -147,19 +145,23 @@ class HighsSession(Session):
             return None
         return read_only(self._highs.getSolution().col_value)
 
-    def _dual_bound(self, status: Status) -> float:
-        if status is Status.INFEASIBLE:
-            return math.inf
+    def _mip_bound(self, status: Status) -> float:
         info = self._highs.getInfo()
-        if self.model.is_mip:
-            searched = info.mip_node_count >= 0 and status in BOUNDED  # else the field holds a default of zero
-            return float(info.mip_dual_bound) if searched else -math.inf
-        return float(info.objective_function_value) if status is Status.OPTIMAL else -math.inf
+        searched = info.mip_node_count >= 0 and status in BOUNDED  # else the field holds a default of zero
+        return float(info.mip_dual_bound) if searched else -math.inf
 
-    def _row_duals(self, status: Status) -> Array | None:
-        if self.model.is_mip or status is not Status.OPTIMAL:
-            return None
+    def _lp_objective(self) -> float:
+        return float(self._highs.getInfo().objective_function_value)
+
+    def _lp_duals(self) -> Array:
         return read_only(self._highs.getSolution().row_dual)
+
+    def _counts(self) -> dict[str, Any]:
+        info = self._highs.getInfo()
+        return {
+            "nodes": max(0, info.mip_node_count),  # -1 for an LP
+            "simplex_iterations": max(0, info.simplex_iteration_count),  # -1 where it never started
+        }
 
     def close(self) -> None:
         """Free the model. A run that a second Ctrl-C left behind frees it at its own end."""
@@ -173,7 +175,7 @@ class Highs(Backend):
     package: ClassVar[str] = "highspy"
     install: ClassVar[str] = "pip install highspy"
     licence: ClassVar[str] = "MIT, no limits"
-    capabilities = Capabilities(stop=True)
+    capabilities = Capabilities(stop=True, start=True)
 
     def version(self) -> str:
         """The version of the HiGHS library."""
@@ -181,7 +183,7 @@ class Highs(Backend):
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
         """Load a model; a model that HiGHS refuses makes every solve an ERROR."""
-        return HighsSession(model, options or SolverOptions())
+        return HighsSession(model, options or SolverOptions(), self)
 
 
 def _quiet_highs() -> Any:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bench.methods.relaxation import SOLVER_SAFETY
 from bench.verdict import Verdict, decide
+from solvers.certify import SOLVER_SAFETY
 
 
 def judge(
@@ -21,8 +21,8 @@ def judge(
     messages: Sequence[str] = (),
     upper: float = 1.0,
 ) -> tuple[Verdict, str]:
-    """`decide` for the targets 3, 4, ..."""
-    return decide(
+    """`decide` for the targets 3, 4, ...: verdict and evidence."""
+    decision = decide(
         range(3, 3 + len(lower)),
         np.array(lower),
         np.full(len(lower), upper),
@@ -32,6 +32,8 @@ def judge(
         source="MILP dual bound by highs",
         messages=messages,
     )
+    assert (decision.reason is None) == (decision.verdict is not Verdict.UNKNOWN)
+    return decision.verdict, decision.evidence
 
 
 def test_bounds_above_zero_for_every_target_verify() -> None:

@@ -337,7 +337,7 @@ def test_an_outcome_is_whole_and_goes_into_json(method: str) -> None:
     assert record["status"] == (["bounded"] * 2 if method == "interval" else ["optimal"] * 2)
     assert (record["method"], record["label"], record["epsilon"]) == (method, 0, 0.1)
     assert record["solver"] == (None if method == "interval" else "highs")
-    assert record["formulation"] == (None if method == "interval" else "compact")
+    assert record["switches"].get("formulation") == (None if method == "interval" else "compact")
     parts = record["bounds_s"] + record["build_s"] + record["solve_s"]
     assert 0.0 < parts <= record["total_s"]
 
@@ -375,7 +375,7 @@ def test_seed_and_threads_reach_the_solver() -> None:
         ({"epsilon": -0.1}, "epsilon is -0.1; expected a finite number of at least 0"),
         ({"epsilon": math.nan}, "epsilon is nan; expected a finite number of at least 0"),
         ({"epsilon": math.inf}, "epsilon is inf; expected a finite number of at least 0"),
-        ({"method": "crown"}, "method is 'crown'; expected one of interval, lp, milp"),
+        ({"method": "crown"}, "method is 'crown'; expected one of interval, linear, alpha, dual, lp, milp, staged"),
         ({"solver": "cplexx"}, "solver 'cplexx' is not known; expected one of highs, gurobi, cbc, cvxpy"),
         ({"solver": "highs:IPM"}, "solver highs:IPM: highs has no variants; expected highs"),
         ({"formulation": "tight"}, "formulation is 'tight'; expected one of compact, textbook"),

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.methods.relaxation import encode_instance
-from bench.verification import instance_bounds, lowered_network
+from bench.methods.bounding import propagate
+from bench.methods.question import Question
+from bench.methods.relaxation import encode_question
+from bench.methods.settings import Settings
 from networks import zoo
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from networks.instance import Instance, ball
 from solvers.backend import SolverOptions
-from solvers.encode import Encoding
+from solvers.encoding import Encoding
 from solvers.linear_model import LinearModel
 from solvers.registry import get
 from tests.benchmarks.timing import quietest
@@ -36,9 +38,9 @@ def instance() -> Instance:
 @pytest.fixture(scope="module")
 def encode_only(instance: Instance) -> Callable[[], Encoding]:
     """Encoding, with lowering and bounds done."""
-    network = zoo.load("mnist_small")
-    lowered, bounds = lowered_network(network), instance_bounds(network, instance)
-    return lambda: encode_instance(lowered, instance, bounds, False, "compact")
+    question = Question.of(zoo.load("mnist_small"), instance)
+    settings, bounds = Settings("milp", "highs", SolverOptions()), propagate(question, None)
+    return lambda: encode_question(question, bounds, settings)
 
 
 def encode_and_load(encode_only: Callable[[], Encoding], solver: str) -> None:

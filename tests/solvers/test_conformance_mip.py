@@ -1,19 +1,21 @@
-"""What every back-end must keep of a MILP's extras: stops, as far as its capabilities go."""
+"""What every back-end must keep of a MILP's extras: stops, starts, sets and indicators, where it has them."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from networks.errors import InputError
-from solvers.backend import Backend
+from networks.layers import Array
+from solvers.backend import CONSTRAINTS, Backend
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 from tests.solvers.test_conformance import MANY, TOLERANCE, assert_sound, solve
-from tests.solvers.tiny_models import MIPS, TinyModel, market_split, random_lp, random_mip
+from tests.solvers.tiny_models import MIPS, TinyModel, market_split, random_lp, random_mip, random_pairs
 
 KNAPSACK = MIPS[0]  # optimum -13, of whole numbers: a solver may round its bounds up
 DISTANCES = st.sampled_from([-2.0, -0.5, -1e-3, -1e-5, 0.0, 1e-5, 1e-3, 0.5, 2.0])
@@ -125,3 +127,116 @@ def test_stop_that_is_not_finite_is_refused(backend: Backend, stop: float) -> No
             session.solve(stop_below=stop)
         with pytest.raises(InputError, match="stop_above is"):
             session.solve(stop_above=stop)
+
+
+START_KINDS = ["optimal", "feasible", "not whole", "infeasible", "out of bounds"]
+
+
+def start_of(kind: str, model: LinearModel, optimal: Array, rng: np.random.Generator) -> Array:
+    """A point to start from, of one kind; `feasible` is the optimum of another objective."""
+    if kind == "feasible":
+        from solvers.backends.highs_ import Highs
+
+        other = solve(Highs(), model.with_objective(rng.normal(size=model.column_count), 0.0)).x
+        assert other is not None
+        return other
+    moves = {"optimal": 0.0, "not whole": 0.3, "infeasible": 1.0, "out of bounds": 50.0}
+    return optimal + moves[kind] * rng.choice([-1.0, 1.0], model.column_count)
+
+
+@MANY
+@given(seed=st.integers(0, 30), kind=st.sampled_from(START_KINDS), stop=st.none() | DISTANCES)
+def test_no_start_makes_a_wrong_answer(mip_backend: Backend, seed: int, kind: str, stop: float | None) -> None:
+    if not mip_backend.capabilities.start:
+        pytest.skip(f"{mip_backend.name} takes no start")
+    from solvers.backends.highs_ import Highs
+
+    model = random_mip(seed)
+    best = solve(Highs(), model)
+    assert best.x is not None
+    target = None if stop is None else best.objective + stop
+    with mip_backend.load(model) as session:
+        session.set_start(start_of(kind, model, best.x, np.random.default_rng(seed)))
+        result = session.solve(stop_below=target)
+        session.set_objective(-model.c, -model.offset)
+        turned = session.solve()
+        session.set_start(None)
+        without = session.solve()
+    assert_sound(result, model)
+    assert_honest(result, best.objective, below=-math.inf if target is None else target)
+    assert turned.status is without.status is Status.OPTIMAL
+    assert turned.objective == pytest.approx(without.objective, abs=4 * TOLERANCE)
+
+
+def test_start_is_the_incumbent_of_a_search_without_time(mip_backend: Backend) -> None:
+    if not mip_backend.capabilities.start:
+        pytest.skip(f"{mip_backend.name} takes no start")
+    model, point = market_split_with_solution()
+    with mip_backend.load(model) as session:
+        session.set_start(point)
+        result = session.solve(60, stop_below=model.objective(point) + 1e-3)
+        session.set_start(None)
+        without = session.solve(0.3)
+    assert result.status in (Status.OPTIMAL, Status.TARGET_REACHED)
+    assert result.objective == pytest.approx(0.0, abs=1e-3)
+    assert without.status is Status.TIME_LIMIT
+    assert without.x is None or without.objective > 0.5
+
+
+def market_split_with_solution() -> tuple[LinearModel, Array]:
+    """The hard model and its planted optimum, which no search of seconds finds."""
+    model = market_split()
+    planted = np.zeros(model.column_count)
+    rng = np.random.default_rng(0)  # as `market_split` draws
+    rng.integers(1, 100, size=(5, 40))
+    planted[:40] = rng.integers(0, 2, size=40)
+    assert model.violation(planted) == 0
+    return model, planted
+
+
+def test_start_that_does_not_fit_is_refused(backend: Backend) -> None:
+    with backend.load(random_lp(0)) as session:
+        for point in (np.ones(3), np.full(20, np.nan), np.full(20, np.inf)):
+            with pytest.raises(InputError, match=r"x has|has no way to begin"):
+                session.set_start(point)
+
+
+def test_start_is_refused_by_a_solver_that_takes_none(backend: Backend) -> None:
+    with backend.load(random_lp(1)) as session:
+        if backend.capabilities.start:
+            session.set_start(np.zeros(20))  # of no use to an LP, and no harm
+        else:
+            with pytest.raises(InputError, match=f"solver {backend.name} has no .* expected one of highs, gurobi, cbc"):
+                session.set_start(np.zeros(20))
+        assert session.solve().status is Status.OPTIMAL
+
+
+@pytest.mark.parametrize("form", CONSTRAINTS)
+@pytest.mark.parametrize("seed", range(4))
+def test_sets_and_indicators_have_the_optimum_of_big_m(mip_backend: Backend, form: str, seed: int) -> None:
+    if not getattr(mip_backend.capabilities, form):
+        pytest.skip(f"{mip_backend.name} has no {CONSTRAINTS[form]}")
+    model = random_pairs(seed, form)
+    with mip_backend.load(model) as session:
+        for factor in (1.0, -1.0):
+            expected = solve(mip_backend, scaled(random_pairs(seed), factor)).objective
+            session.set_objective(factor * model.c, factor * model.offset)
+            result = session.solve()
+            assert_sound(result, session.model)
+            assert_honest(result, expected)
+            assert result.row_duals is None
+            assert_honest(session.solve(stop_above=expected - 0.5), expected, above=expected - 0.5)
+
+
+def scaled(model: LinearModel, factor: float) -> LinearModel:
+    """The model with its objective times a factor."""
+    return model.with_objective(factor * model.c, factor * model.offset)
+
+
+@pytest.mark.parametrize("form", CONSTRAINTS)
+def test_sets_and_indicators_are_refused_by_a_solver_without(backend: Backend, form: str) -> None:
+    words = CONSTRAINTS[form]
+    if getattr(backend.capabilities, form):
+        pytest.skip(f"{backend.name} has {words}")
+    with pytest.raises(InputError, match=f"solver {backend.name} has no {words}; expected one of gurobi"):
+        backend.load(random_pairs(0, form))

@@ -18,8 +18,9 @@ from scipy import sparse
 from networks.errors import UnknownSolverError
 from solvers import registry
 from solvers.backend import SolverOptions
-from solvers.backends.cvxpy_ import OPTIONS, Cvxpy, scipy_status, solver_settings
-from solvers.duality import weak_duality_bound
+from solvers.backends.cvxpy_ import Cvxpy, scipy_status
+from solvers.backends.cvxpy_options import OPTIONS, solver_options
+from solvers.certify import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import Status
 
@@ -178,13 +179,13 @@ def test_a_solver_whose_distribution_is_not_known_has_a_version_all_the_same() -
 
 def test_the_options_are_said_in_each_solver_s_words() -> None:
     options = SolverOptions(threads=3, seed=7, mip_gap=1e-5, feasibility_tolerance=1e-8, integrality_tolerance=1e-12)
-    highs = solver_settings("HIGHS", options, 2.5)
+    highs = solver_options("HIGHS", options, 2.5)
     assert (highs["time_limit"], highs["threads"], highs["random_seed"]) == (2.5, 3, 7)
     assert highs["mip_rel_gap"] == highs["mip_abs_gap"] == 1e-5
     assert highs["mip_feasibility_tolerance"] == 1e-10  # HiGHS takes none below
-    assert solver_settings("SCIPY", options, INF) == {"scipy_options": {"mip_rel_gap": 1e-5}}
-    assert solver_settings("CLARABEL", options, INF)["max_threads"] == 3
-    assert solver_settings("NOT_IN_THE_TABLE", options, 2.5) == {}
+    assert solver_options("SCIPY", options, INF) == {"scipy_options": {"mip_rel_gap": 1e-5}}
+    assert solver_options("CLARABEL", options, INF)["max_threads"] == 3
+    assert solver_options("NOT_IN_THE_TABLE", options, 2.5) == {}
 
 
 @pytest.mark.parametrize("variant", sorted(OPTIONS))

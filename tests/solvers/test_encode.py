@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -12,20 +13,22 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from networks import zoo
-from networks.bounds.interval import interval_bounds
+from networks.bounds.interval import interval_bounds, interval_margins
 from networks.errors import InputError
 from networks.instance import Instance, ball
-from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU
+from networks.layers import Conv2d, Flatten, LayerList, Linear, ReLU
 from networks.lowering import Affine, LoweredNetwork, lower
 from solvers.backend import SolverOptions
-from solvers.encode import FORMULATIONS, Encoding, encode, near_one
+from solvers.encode import encode, near_one
+from solvers.encoding import Encoding, objective_at_most
+from solvers.formulation import RELU, ROWS, STABLE, Formulation
 from solvers.registry import get
 from solvers.result import Status
 from tests.oracles import brute_force_margins
 
 EXACT = 1e-6
 OPTIONS = SolverOptions(mip_gap=1e-9)
-FORMULATION = pytest.mark.parametrize("formulation", FORMULATIONS)
+FORMULATION = pytest.mark.parametrize("formulation", ROWS)
 
 
 def _linear(rng: np.random.Generator, inputs: int, outputs: int) -> Linear:
@@ -67,11 +70,21 @@ def questions(draw: st.DrawFn) -> tuple[LayerList, Instance]:
     return network, ball(network, image, label, draw(st.sampled_from((0.0, 0.1, 0.5, 2.0))), clip=None)
 
 
-def encoded(network: LayerList, instance: Instance, relaxation: bool, formulation: str) -> Encoding:
+def encoded(
+    network: LayerList, instance: Instance, relaxation: bool, rows: str, formulation: Formulation | None = None
+) -> Encoding:
     bounds = [(low[0], high[0]) for low, high in interval_bounds(network, instance.lower[None], instance.upper[None])]
     box, lowered = (instance.lower, instance.upper), lower(network)
-    pre_activations = lowered.pre_activations(bounds, box)
-    return encode(lowered, box, pre_activations, instance.margins, relaxation=relaxation, formulation=formulation)
+    margins = interval_margins(network, instance.lower[None], instance.upper[None], instance.margins)
+    return encode(
+        lowered,
+        box,
+        lowered.pre_activations(bounds, box),
+        instance.margins,
+        relaxation=relaxation,
+        formulation=formulation or Formulation(rows),
+        margin_bounds=(margins[0][0], margins[1][0]),
+    )
 
 
 def minima(encoding: Encoding, solver: str = "highs") -> list[float]:
@@ -137,9 +150,8 @@ def one_neuron(low: float, high: float, relaxation: bool, formulation: str) -> E
     last = Affine(sparse.csr_array(np.array([[1.0], [0.0]])), np.zeros(2), 2)
     bounds = np.array([low]), np.array([high])
     margins = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    return encode(
-        LoweredNetwork((hidden, last)), bounds, [bounds], margins, relaxation=relaxation, formulation=formulation
-    )
+    network = LoweredNetwork((hidden, last))
+    return encode(network, bounds, [bounds], margins, relaxation=relaxation, formulation=Formulation(formulation))
 
 
 @FORMULATION
@@ -195,38 +207,93 @@ def test_the_relaxation_is_the_same_model_without_integrality(formulation: str) 
         np.testing.assert_array_equal(getattr(milp, name), getattr(relaxed, name))
 
 
-def assignment(encoding: Encoding, network: LoweredNetwork, point: Array) -> Array:
-    """The compact model's columns where the network runs on `point`, flat, without stable neurons."""
-    columns, values = [point], point
-    for affine in network.hidden:
-        s = affine.A @ values + affine.b
-        values = np.maximum(s, 0.0)
-        columns += [values, values - s, (s > 0).astype(np.float64)]
-    return np.concatenate(columns)
-
-
-def test_a_run_of_the_network_is_a_solution_with_the_margins_as_objectives() -> None:
+def unstable_network() -> tuple[LayerList, Instance]:
+    """Small biases and a wide box: every one of its seven neurons is unstable."""
     rng = np.random.default_rng(0)
-    # Small biases and a wide box: every neuron is unstable.
-    network = LayerList(
-        (3,),
-        (
-            Linear(rng.normal(size=(4, 3)), rng.normal(0.0, 0.1, 4)),
-            ReLU(),
-            Linear(rng.normal(size=(3, 4)), rng.normal(0.0, 0.1, 3)),
-            ReLU(),
-            Linear(rng.normal(size=(3, 3)), rng.normal(size=3)),
-        ),
+    layers = (
+        Linear(rng.normal(size=(4, 3)), rng.normal(0.0, 0.1, 4)),
+        ReLU(),
+        Linear(rng.normal(size=(3, 4)), rng.normal(0.0, 0.1, 3)),
+        ReLU(),
+        Linear(rng.normal(size=(3, 3)), rng.normal(size=3)),
     )
-    instance = ball(network, np.zeros(3), 0, 1.0, clip=None)
-    encoding = encoded(network, instance, False, "compact")
-    assert encoding.unstable_count == 7
-    for point in rng.uniform(-1.0, 1.0, (20, 3)):
-        x = assignment(encoding, lower(network), point)
+    network = LayerList((3,), layers)
+    return network, ball(network, np.zeros(3), 0, 1.0, clip=None)
+
+
+SWITCHED = [
+    Formulation(rows, stable, relu, query)
+    for rows, stable, relu, query in itertools.product(ROWS, STABLE, RELU, ("each", "maximum"))
+    if rows == "compact" or relu == "bigm"
+]
+
+
+@pytest.mark.parametrize("form", SWITCHED, ids=str)
+@pytest.mark.parametrize("question", [unstable_network, stable_and_unstable])
+def test_a_run_of_the_network_is_a_solution_with_the_margins_as_objectives(
+    form: Formulation, question: Callable[[], tuple[LayerList, Instance]]
+) -> None:
+    network, instance = question()
+    encoding = encoded(network, instance, False, "", form)
+    for point in np.random.default_rng(1).uniform(-1.0, 1.0, (20, encoding.input_count)):
+        x = encoding.solution_at(point)
         assert encoding.model.violation(x) < 1e-12
         np.testing.assert_array_equal(encoding.input_of(x), point)
         margins = instance.margins @ network.forward(point[None])[0]
-        np.testing.assert_allclose(encoding.objectives @ x + encoding.offsets, margins, atol=1e-12)
+        expected = margins if form.query == "each" else [margins.min()]
+        np.testing.assert_allclose(encoding.objectives @ x + encoding.offsets, expected, atol=1e-12)
+
+
+@settings(max_examples=12, deadline=None)
+@given(question=questions(), form=st.sampled_from(SWITCHED))
+def test_every_switch_keeps_the_minimum_over_all_activation_patterns(
+    question: tuple[LayerList, Instance], form: Formulation
+) -> None:
+    network, instance = question
+    exact = brute_force_margins(network, instance)
+    expected = exact if form.query == "each" else [exact.min()]
+    found = minima(encoded(network, instance, False, "", form), "highs" if form.relu == "bigm" else "gurobi")
+    assert found == pytest.approx(expected, abs=10 * EXACT, rel=10 * EXACT)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_stable_neurons_keep_their_binary_where_they_are_kept_and_lose_it_where_not(rows: str) -> None:
+    counts = {
+        stable: int(encoded(*stable_and_unstable(), False, "", Formulation(rows, stable)).model.integer.sum())
+        for stable in STABLE
+    }
+    assert counts == {"eliminate": 2, "keep": 6}
+
+
+def test_sos1_needs_no_binary_and_indicators_no_big_m() -> None:
+    plain, indicator, sos1 = (encoded(*unstable_network(), False, "", Formulation(relu=relu)).model for relu in RELU)
+    assert (int(indicator.integer.sum()), int(sos1.integer.sum())) == (7, 0)
+    assert (len(indicator.indicators), len(sos1.sos1)) == (2 * 7, 7)
+    assert plain.row_count - indicator.row_count == plain.row_count - sos1.row_count == 2 * 7
+
+
+def test_the_maximum_needs_bounds_on_the_margins() -> None:
+    network, instance = unstable_network()
+    box = instance.lower, instance.upper
+    bounds = [(low[0], high[0]) for low, high in interval_bounds(network, box[0][None], box[1][None])]
+    lowered = lower(network)
+    pre_activations = lowered.pre_activations(bounds, box)
+    with pytest.raises(InputError, match="'maximum' needs finite bounds on the margins"):
+        encode(lowered, box, pre_activations, instance.margins, formulation=Formulation(query="maximum"))
+
+
+@pytest.mark.parametrize("form", [Formulation(relu="sos1"), Formulation(query="maximum")])
+def test_what_has_no_relaxation_is_refused_as_one(form: Formulation) -> None:
+    with pytest.raises(InputError, match="expected 'bigm' and 'each'"):
+        encoded(*unstable_network(), True, "", form)
+
+
+def test_a_row_leaves_no_solution_with_a_larger_objective() -> None:
+    encoding = encoded(*unstable_network(), False, "compact")
+    least = minima(encoding)[0]
+    for limit, status in ((least - 0.01, Status.INFEASIBLE), (least + 0.01, Status.OPTIMAL)):
+        with get("highs").load(objective_at_most(encoding.model, limit), OPTIONS) as session:
+            assert session.solve().status is status
 
 
 def test_a_convolution_is_encoded_as_its_sparse_matrix() -> None:

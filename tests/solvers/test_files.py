@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from networks.layers import Array
-from solvers.backends.cbc_ import binary
+from solvers.backends.cbc_process import binary
 from solvers.files import column_entries, ieee, write_lp, write_mps
 from solvers.linear_model import LinearModel, ModelError
+from tests.solvers import tiny_models
+from tests.solvers.conftest import backend_or_skip
+from tests.solvers.tiny_models import random_pairs, with_constraints
 
 INF = np.inf
 AWKWARD = [0.1, 1 / 3, -1e-9, 1.0000000000000002, 123456.789012345678, -2.5e-7, 1e10, 5e-11]
@@ -181,6 +184,44 @@ def test_crossed_bounds_are_refused(write: Any, row_upper: float, col_upper: flo
 def test_an_lp_file_without_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="without columns"):
         write_lp(LinearModel([], sparse.csr_array((1, 0)), [-1], [1], [], []), tmp_path / "model.lp")
+
+
+@pytest.mark.parametrize("form", ["sos1", "indicators"])
+@pytest.mark.parametrize("name", ["model.mps", "model.lp"])
+def test_gurobi_finds_the_optimum_of_sets_and_indicators_in_a_file(form: str, name: str, tmp_path: Path) -> None:
+    gurobi = backend_or_skip("gurobi")
+    model = random_pairs(1, form)
+    {"model.mps": model.write_mps, "model.lp": model.write_lp}[name](tmp_path / name)
+    with gurobi.load(random_pairs(1)) as session:
+        expected = session.solve().objective
+    assert optimum_of_gurobi(tmp_path / name) == pytest.approx(expected, abs=1e-6)
+
+
+def optimum_of_gurobi(path: Path) -> float:
+    import gurobipy
+
+    with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.read(str(path), env) as model:
+        model.setParam("MIPGap", 1e-9)
+        model.optimize()
+        return float(model.ObjVal)
+
+
+def test_cbc_reads_the_sets_of_an_mps_file(tmp_path: Path) -> None:
+    columns = [(0.0, 3.0), (0.0, 4.0), (0.0, 1.0)]
+    plain = tiny_models.model([-1, -2.5, -1], [[1, 1, 1]], [(-INF, 5)], columns)
+    assert optimum_of(plain, tmp_path) == -11.0
+    assert optimum_of(with_constraints(plain, sos1=[[0, 1], [1, 2]]), tmp_path) == -10.0
+
+
+def optimum_of(model: LinearModel, folder: Path) -> float:
+    write_mps(model, folder / "sets.mps")
+    return optimum_of_cbc(folder / "sets.mps")
+
+
+@pytest.mark.parametrize("form", ["sos1", "indicators"])
+def test_sets_and_indicators_are_refused_in_coin_or_s_numbers(form: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="decimal numbers only"):
+        write_mps(random_pairs(0, form), tmp_path / "model.mps", ieee)
 
 
 def test_two_sided_rows_of_an_mps_file_are_right_to_the_last_bit_or_next_to_it(tmp_path: Path) -> None:

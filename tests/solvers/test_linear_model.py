@@ -111,6 +111,84 @@ def test_violation_of_a_model_without_rows_looks_at_the_bounds() -> None:
     assert model.violation(np.array([2.0, 0.0, 1.0])) == 1.0
 
 
+def special(**changes: Any) -> dict[str, Any]:
+    """Two continuous columns and a binary; a pair of the first two, and one that the binary closes."""
+    given = {
+        "c": [1.0, 1.0, 0.0],
+        "A": sparse.csr_array((0, 3)),
+        **{name: [] for name in ("row_lower", "row_upper")},
+        "col_lower": [-9.0, -9.0, 0.0],
+        "col_upper": [9.0, 9.0, 1.0],
+        "integer": [False, False, True],
+        "sos1": [[0, 1]],
+        "indicators": [[2, 1, 0]],
+    }
+    return given | changes
+
+
+@pytest.mark.parametrize(
+    ("x", "violation"),
+    [
+        ([0.0, 5.0, 1.0], 0.0),
+        ([-3.0, 0.0, 0.0], 0.0),  # the binary has the other value
+        ([-3.0, 0.25, 0.0], 0.25),  # two of the pair
+        ([-3.0, 0.0, 1.0], 3.0),  # closed by the binary
+        ([0.5, 0.0, 0.75], 0.5),  # and by what rounds to it
+    ],
+)
+def test_violation_counts_sets_and_indicators(x: list[float], violation: float) -> None:
+    assert LinearModel(**special()).violation(np.array(x)) == violation
+
+
+@pytest.mark.parametrize("name", ["sos1", "indicators"])
+def test_sets_and_indicators_make_a_mip_and_stay_with_another_objective(name: str) -> None:
+    model = LinearModel(**special(**{"sos1": None, "indicators": None, name: special()[name]}))
+    assert model.is_mip
+    other = model.with_objective([0.0, 0.0, 1.0], 0.0)
+    assert getattr(other, name) is getattr(model, name)
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(model, name)[0, 0] = 1
+
+
+def test_a_set_alone_makes_a_mip() -> None:
+    assert LinearModel(**special(indicators=None, integer=None)).is_mip
+    assert not LinearModel(**special(indicators=None, integer=None, sos1=[])).is_mip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sos1": [0, 1]}, r"sos1 has shape \(2,\) of int64; expected integers of shape \(m, 2\)"),
+        ({"sos1": [[0.0, 1.0]]}, "sos1 has shape .* of float64"),
+        ({"sos1": [[0, 3]]}, "sos1 has column 3; expected columns from 0 to 2"),
+        ({"sos1": [[-1, 1]]}, "sos1 has column -1"),
+        ({"sos1": [[0, 1], [1, 1]]}, "sos1 has the same column twice"),
+        ({"indicators": [[2, 1]]}, r"indicators has shape \(1, 2\)"),
+        ({"indicators": [[2, 1, 7]]}, "indicators has column 7"),
+        ({"indicators": [[2, 1, 2]]}, "indicators has the same column twice"),
+        ({"indicators": [[2, 2, 0]]}, "value 2 for a binary; expected 0 or 1"),
+        ({"indicators": [[1, 1, 0]]}, "column 1 for a binary; expected an integral one within"),
+        ({"col_upper": [9.0, 9.0, 2.0]}, "column 2 for a binary"),
+        ({"col_lower": [-9.0, -9.0, -1.0]}, "column 2 for a binary"),
+    ],
+)
+def test_sets_and_indicators_that_make_no_model_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        LinearModel(**special(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"row_lower": [5.0, 0.0]}, "row_lower[0] is above row_upper[0]"),
+        ({"col_upper": [1.0, INF, -1.0]}, "col_lower[2] is above col_upper[2]"),
+    ],
+)
+def test_crossed_bounds_are_named(changes: dict[str, Any], words: str) -> None:
+    assert LinearModel(**arguments(**changes)).crossed == words
+
+
 def test_objective_counts_the_offset() -> None:
     assert LinearModel(**arguments()).objective(np.array([1.0, 1.0, 2.0])) == 9.5
 

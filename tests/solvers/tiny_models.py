@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from solvers.linear_model import LinearModel
@@ -165,3 +165,47 @@ def random_mip(seed: int, rows: int = 6, columns: int = 12) -> LinearModel:
     return LinearModel(
         lp.c, lp.A, lp.row_lower - 0.5, widened, 3 * lp.col_lower, 3 * lp.col_upper, integer, offset=lp.offset
     )
+
+
+def random_pairs(seed: int, form: str = "bigm", count: int = 8) -> LinearModel:
+    """Columns within [0, 3] in pairs, of each of which one is zero; then a column for each pair.
+
+    That is written down in one of three ways: by big-M rows of the last columns as binaries ("bigm"), by sets of the
+    pairs ("sos1"), or by indicator constraints of the binaries ("indicators").
+    """
+    rng = np.random.default_rng(seed)
+    first, second = np.arange(0, 2 * count, 2), np.arange(1, 2 * count, 2)
+    binary = 2 * count + np.arange(count)
+    choice = np.zeros((2 * count, 3 * count))
+    choice[first, first] = choice[second, second] = 1.0
+    choice[first, binary], choice[second, binary] = -3.0, 3.0
+    resources = np.hstack([rng.random((5, 2 * count)), np.zeros((5, count))])
+    A = np.vstack([resources, choice]) if form == "bigm" else resources
+    upper = [*(0.7 * resources.sum(axis=1)), *[0.0, 3.0] * count][: len(A)]
+    c = np.concatenate([rng.normal(-1, 0.5, 2 * count), np.zeros(count)])
+    return LinearModel(
+        c=c,
+        A=sparse.csr_array(A),
+        row_lower=np.full(len(A), -INF),
+        row_upper=upper,
+        col_lower=np.zeros(3 * count),
+        col_upper=np.where(np.arange(3 * count) < 2 * count, 3.0, 1.0),
+        integer=(np.arange(3 * count) >= 2 * count) & (form != "sos1"),
+        offset=0.5,
+        sos1=np.column_stack([first, second]) if form == "sos1" else None,
+        indicators=_either(binary, first, second) if form == "indicators" else None,
+    )
+
+
+def _either(binary: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Indicator constraints: with its binary at 0 the first column is zero, at 1 the second."""
+    zeros = np.zeros_like(binary)
+    return np.vstack([np.column_stack([binary, zeros, first]), np.column_stack([binary, zeros + 1, second])])
+
+
+def with_constraints(
+    plain: LinearModel, sos1: ArrayLike | None = None, indicators: ArrayLike | None = None
+) -> LinearModel:
+    """The model with special ordered sets and indicator constraints."""
+    sides = plain.row_lower, plain.row_upper, plain.col_lower, plain.col_upper
+    return LinearModel(plain.c, plain.A, *sides, plain.integer, plain.offset, sos1, indicators)

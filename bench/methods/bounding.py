@@ -1,0 +1,100 @@
+"""Bounds by propagation, and what tightening by a solver makes of them: for the methods, and for the models."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from networks.bounds.linear import linear_bounds, linear_margins
+from numpy.typing import NDArray
+
+from bench.choices import SLOPES
+from bench.methods.question import Question
+from bench.methods.settings import Settings
+from networks.bounds.interval import interval_bounds, interval_margins
+from networks.layers import Array
+from networks.lowering import BoundsPair
+from solvers.registry import get
+from solvers.tighten import tighten
+
+ROUNDS = {"lp": (True,), "milp": (True, False)}  # of tightening; True is the LP relaxation
+TIGHTENING_SHARE = 0.5  # of the time limit: what is left of the time is the model's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bounded:
+    """Sound bounds on every layer's output over the box, and on the margins.
+
+    Attributes
+    ----------
+    layers : list of (ndarray, ndarray)
+        One pair a layer, without a batch dimension.
+    lower, upper : ndarray, shape (k,)
+        Of the margins.
+    counters : dict
+        Of the tightening: solves, and neurons settled by them.
+    """
+
+    layers: list[BoundsPair]
+    lower: Array
+    upper: Array
+    counters: dict[str, float] = field(default_factory=dict)
+
+    def restricted(self, targets: NDArray[np.intp]) -> Bounded:
+        """The bounds with the margins at these positions only."""
+        return Bounded(self.layers, self.lower[targets], self.upper[targets])
+
+
+def propagate(question: Question, slopes: str | None) -> Bounded:
+    """Interval bounds, or with slopes of `networks.bounds.linear` linear ones."""
+    box = _batched(question.box)
+    if slopes is None:
+        layers = interval_bounds(question.network, *box)
+    else:
+        layers = linear_bounds(question.network, *box, slopes=slopes)
+    lower, upper = margin_bounds(question, slopes, layers)
+    return Bounded([(low[0], high[0]) for low, high in layers], lower, upper)
+
+
+def margin_bounds(question: Question, slopes: str | None, layers: list[BoundsPair] | None = None) -> BoundsPair:
+    """Bounds on the margins, shape (k,) each; linear ones from the batched bounds of the layers where there are any."""
+    box, rows = _batched(question.box), question.instance.margins
+    if slopes is None:
+        lower, upper = interval_margins(question.network, *box, rows)
+    else:
+        lower, upper = linear_margins(question.network, *box, rows, slopes=slopes, bounds=layers)
+    return lower[0], upper[0]
+
+
+def tightened(question: Question, settings: Settings, deadline: float) -> Bounded:
+    """Linear bounds, tightened by the solver's LPs or MILPs until the deadline on `time.perf_counter()`."""
+    start = propagate(question, SLOPES["linear"])
+    found = tighten(
+        question.network,
+        question.lowered,
+        question.box,
+        start.layers,
+        get(settings.solver),
+        settings.options,
+        relaxations=ROUNDS[str(settings.bounds)],
+        deadline=deadline,
+    )
+    if not found.solves:
+        return start
+    lower, upper = margin_bounds(question, SLOPES["linear"], [_batched(pair) for pair in found.bounds])
+    return Bounded(found.bounds, lower, upper, {"bound_solves": found.solves, "settled": found.settled})
+
+
+def bounded(question: Question, settings: Settings) -> Bounded:
+    """The bounds that a model is made from, as the settings have them."""
+    if settings.bounds not in ROUNDS:
+        return propagate(question, SLOPES.get(str(settings.bounds)))
+    limit = settings.options.time_limit_s
+    share = math.inf if limit is None else TIGHTENING_SHARE * limit
+    return tightened(question, settings, time.perf_counter() + share)
+
+
+def _batched(pair: BoundsPair) -> BoundsPair:
+    return pair[0][None], pair[1][None]

@@ -1,0 +1,202 @@
+"""The method `staged`: each target is asked of the cheapest stage that can decide it, and of no dearer one.
+
+An attack looks for a witness. Interval and linear bounds close the targets whose margin they prove positive, then the
+LP relaxation does; a solver tightens the pre-activation bounds for those left, which may close them in the LP, and the
+MILP decides the rest, each only until its sign is known, the hardest first. A witness at any stage ends it all.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.choices import SLOPES, applicable
+from bench.methods import relaxation
+from bench.methods.answer import Answer
+from bench.methods.bounding import ROUNDS, TIGHTENING_SHARE, Bounded, propagate, tightened
+from bench.methods.question import Question
+from bench.methods.settings import Settings
+from bench.methods.witness import strongest_inputs
+from networks.layers import Array
+
+SOURCES = {
+    "interval": "interval bounds",
+    "linear": "linear bounds",
+    "alpha": "linear bounds with optimised slopes",
+    "tighten": "linear bounds tightened by {}",
+    "lp": relaxation.SOURCES[True],
+    "milp": relaxation.SOURCES[False],
+}
+
+
+def solve(question: Question, settings: Settings, deadline: float = math.inf) -> Answer:
+    """Lower bounds on all margins, as far as the verdict needs them, until `deadline` on `time.perf_counter()`."""
+    state = _State(question, settings, deadline)
+    for name, stage in _stages(settings):
+        if state.falsified or not state.open.size or time.perf_counter() >= deadline:
+            break
+        state.run(name, stage)
+    return state.answer()
+
+
+def _stages(settings: Settings) -> list[tuple[str, Callable[[_State], None]]]:
+    """The stages in order, up to the bounds that the settings ask for."""
+    stages = [("attack", _State.attack), ("interval", _State.interval)]
+    if settings.bounds != "interval":
+        stages.append(("linear", _State.linear))
+    if settings.bounds == "alpha":
+        stages.append(("alpha", _State.alpha))
+    stages.append(("lp", _State.lp))
+    if settings.bounds in ROUNDS:
+        stages += [("tighten", _State.tighten), ("lp", _State.lp)]
+    return [*stages, ("milp", _State.milp)]
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of every target so far, and what it cost."""
+
+    question: Question
+    settings: Settings
+    deadline: float
+    bounded: Bounded | None = None  # of all targets, by the last stage that bounds
+    points: list[Array] = field(default_factory=list)
+    starts: Array | None = None
+    beaten: NDArray[np.bool_] = field(init=False)  # targets that a candidate is classified as, rather than the label
+    lower: Array = field(init=False)
+    safety: Array = field(init=False)
+    gap: Array = field(init=False)
+    status: list[str] = field(init=False)
+    stage: list[str] = field(init=False)
+    messages: list[str] = field(init=False)
+    stage_s: dict[str, float] = field(default_factory=dict)
+    build_s: float = 0.0
+    solve_s: float = 0.0
+    counters: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = self.question.target_count
+        self.lower, self.gap, self.safety = np.full(count, -np.inf), np.full(count, np.inf), np.zeros(count)
+        self.beaten = np.zeros(count, bool)
+        self.status, self.stage, self.messages = [relaxation.SKIPPED] * count, [""] * count, [""] * count
+
+    @property
+    def open(self) -> NDArray[np.intp]:
+        """The targets whose margin is not proved positive."""
+        return np.flatnonzero(~(self.lower > self.safety))
+
+    @property
+    def falsified(self) -> bool:
+        """Whether there is a witness."""
+        return bool(self.beaten.any())
+
+    def run(self, name: str, stage: Callable[[_State], None]) -> None:
+        """One stage: what it decides, and its seconds."""
+        before, start = self.open, time.perf_counter()
+        stage(self)
+        self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
+        for index in np.union1d(np.setdiff1d(before, self.open), np.flatnonzero(self.beaten)):
+            self.stage[index] = name
+
+    def attack(self) -> None:
+        """Targeted PGD towards every target at once."""
+        self.starts = strongest_inputs(self.question)
+        self._look_at(self.starts)
+
+    def interval(self) -> None:
+        self._propagate(None)
+
+    def linear(self) -> None:
+        self._propagate(SLOPES["linear"])
+
+    def alpha(self) -> None:
+        self._propagate(SLOPES["alpha"])
+
+    def tighten(self) -> None:
+        """Tighter pre-activation bounds, and the linear bounds that follow from them."""
+        now = time.perf_counter()
+        self._take(tightened(self.question, self.settings, now + TIGHTENING_SHARE * (self.deadline - now)))
+
+    def lp(self) -> None:
+        self._ask_solver("lp")
+
+    def milp(self) -> None:
+        self._ask_solver("milp")
+
+    def answer(self) -> Answer:
+        """What the method hands back."""
+        size = self.question.instance.image.size
+        return Answer(
+            lower=self.lower,
+            status=tuple(self.status),
+            candidates=np.concatenate([np.empty((0, size)), *self.points]),
+            gap=self.gap,
+            safety=self.safety,
+            source=self._source(),
+            bounds_s=sum(self.stage_s.get(name, 0.0) for name in ("interval", "linear", "alpha", "tighten")),
+            build_s=self.build_s,
+            solve_s=self.solve_s,
+            counters=self.counters,
+            messages=tuple(self.messages),
+            stage=tuple(self.stage),
+            stage_s=self.stage_s,
+        )
+
+    def _propagate(self, slopes: str | None) -> None:
+        self._take(propagate(self.question, slopes))
+
+    def _take(self, bounded: Bounded) -> None:
+        """Rigorous bounds on all margins."""
+        self.bounded = bounded
+        self.counters |= bounded.counters
+        for index in self.open:
+            self._improve(index, bounded.lower[index], 0.0)
+            self.status[index] = "bounded"
+
+    def _ask_solver(self, method: str) -> None:
+        """The open targets by the relaxation or the MILP."""
+        assert self.bounded is not None  # the interval stage comes before
+        targets, settings = self.open, self._settings(method)
+        answer = relaxation.solve(
+            self.question.restricted(targets),
+            self.bounded.restricted(targets),
+            settings,
+            deadline=self.deadline,
+            starts=self.starts[targets] if settings.start == "witness" and self.starts is not None else None,
+        )
+        self._look_at(answer.candidates)
+        self.build_s += answer.build_s
+        self.solve_s += answer.solve_s
+        self.counters |= answer.counters
+        for position, index in enumerate(targets):
+            self._improve(index, answer.lower[position], answer.safety[position])
+            self.gap[index], self.status[index] = answer.gap[position], answer.status[position]
+            self.messages[index] = answer.messages[position]
+
+    def _settings(self, method: str) -> Settings:
+        """What was asked, as far as it means something to the stage's own method."""
+        asked = self.settings
+        kept = {name: getattr(asked, name) for name in applicable(method, "verdict")}
+        return Settings(method, asked.solver, asked.options, **kept)
+
+    def _improve(self, index: int, lower: float, safety: float) -> None:
+        """Keep whichever lower bound says more beyond what it must exceed to count."""
+        if lower - safety > self.lower[index] - self.safety[index]:
+            self.lower[index], self.safety[index] = lower, safety
+
+    def _look_at(self, points: Array) -> None:
+        """Keep candidates; one that is misclassified ends the search."""
+        self.points.append(points)
+        if len(points):
+            self.beaten |= (self.question.margins_at(points) < 0).any(axis=0)
+
+    def _source(self) -> str:
+        counts = Counter(name for name in self.stage if name in SOURCES)
+        words = [f"{SOURCES[name].format(self.settings.solver)} ({count})" for name, count in counts.items()]
+        return ", ".join(words)

@@ -1,0 +1,40 @@
+"""Inputs of small margin by an attack on one instance, one for each target: candidates, and starts for a MILP."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from bench.methods.question import Question
+from networks.instance import ball
+from networks.layers import Array, LayerList, Linear, ReLU
+
+STEPS = 40
+
+
+@cache
+def load_torch() -> None:
+    """Attack once what is nothing, so that no measurement has in it what torch loads at its first gradient."""
+    layers = (Linear(np.eye(2), np.zeros(2)), ReLU(), Linear(np.eye(2), np.zeros(2)))
+    network = LayerList((2,), layers)
+    strongest_inputs(Question.of(network, ball(network, [0.6, 0.4], 0, 0.1)))
+
+
+def strongest_inputs(question: Question) -> Array:
+    """An input for each target whose margin targeted PGD (l-infinity, sign steps) has made small; shape (k, inputs)."""
+    from bench.methods.attacks import attack
+
+    instance, count = question.instance, question.target_count
+    found = attack(
+        question.network,
+        np.repeat(instance.image[None], count, axis=0),
+        np.full(count, instance.label),
+        "pgd_linf",
+        instance.epsilon,
+        steps=STEPS,
+        targets=np.array(instance.targets),
+        clip=instance.clip,
+        device="cpu",
+    )
+    return found.adversarial.reshape(count, -1)

@@ -1,0 +1,102 @@
+"""Bounds from row duals, against rational arithmetic."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from networks.layers import Array
+from solvers import registry
+from solvers.certify import believed_bound, certified_bound, weak_duality_bound
+from solvers.linear_model import LinearModel
+from solvers.result import SolveResult, Status
+
+INF = math.inf
+
+
+def random_model(seed: int, magnitude: float = 1.0) -> LinearModel:
+    """A feasible LP with four rows, some with one side or none, and five columns in a box."""
+    rng = np.random.default_rng(seed)
+    scales = magnitude ** rng.uniform(-1.0, 1.0, 5)
+    A = sparse.csr_array(rng.normal(size=(4, 5)) * scales)
+    point = rng.random(5)
+    lower = np.where(rng.random(4) < 0.4, -INF, A @ point - rng.random(4))
+    upper = np.where(rng.random(4) < 0.4, INF, A @ point + rng.random(4))
+    return LinearModel(rng.normal(size=5) * scales, A, lower, upper, np.zeros(5), np.ones(5), None, 0.3)
+
+
+def exact_bound(model: LinearModel, duals: Array) -> Fraction:
+    """Equation (1) of `solvers.certify` in rational numbers."""
+    total = Fraction(model.offset)
+    reduced = [Fraction(c) for c in model.c.tolist()]
+    A = model.A.toarray()
+    for i, y in enumerate(duals.tolist()):
+        side = float(model.row_lower[i] if y > 0 else model.row_upper[i])
+        if y == 0 or math.isinf(side):
+            continue
+        total += Fraction(y) * Fraction(side)
+        for j, a in enumerate(A[i].tolist()):
+            reduced[j] -= Fraction(y) * Fraction(a)
+    box = zip(model.col_lower.tolist(), model.col_upper.tolist(), strict=True)
+    return total + sum(min(r * Fraction(l), r * Fraction(u)) for r, (l, u) in zip(reduced, box, strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), exponent=st.sampled_from((0, 4, 8)))
+def test_the_certified_bound_is_below_the_exact_one_by_no_more_than_rounding(seed: int, exponent: int) -> None:
+    model = random_model(seed, 10.0**exponent)
+    duals = np.random.default_rng(seed).normal(size=4) * 10.0 ** (exponent / 2)
+    exact, certified = exact_bound(model, duals), certified_bound(model, duals)
+    assert Fraction(certified) <= exact
+    size = 1.0 + abs(model.c).sum() + (abs(model.A).T @ np.abs(duals)).sum()
+    assert float(exact) - certified <= 1e-12 * size
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_any_duals_give_a_bound_and_the_best_give_the_optimum(seed: int) -> None:
+    model = random_model(seed)
+    with registry.get("highs").load(model) as session:
+        result = session.solve()
+    assert result.row_duals is not None
+    assert certified_bound(model, np.random.default_rng(seed).normal(size=4)) <= result.objective + 1e-9
+    assert certified_bound(model, result.row_duals) == pytest.approx(result.objective, abs=1e-7)
+    assert weak_duality_bound(model, result.row_duals) == pytest.approx(result.objective, abs=1e-7)
+    assert believed_bound(model, result) == certified_bound(model, result.row_duals)
+
+
+def free_column() -> LinearModel:
+    return LinearModel([1.0], sparse.csr_array([[1.0]]), [2], [INF], [-INF], [INF])
+
+
+def test_nothing_is_certified_of_a_column_without_bounds() -> None:
+    assert certified_bound(free_column(), np.array([1.0])) == -INF
+    result = SolveResult(Status.OPTIMAL, 2.0, 2.0, np.array([2.0]), np.array([1.0]))
+    assert believed_bound(free_column(), result) == 2.0
+
+
+def test_a_column_without_bounds_costs_nothing_where_nothing_is_paid_for_it() -> None:
+    model = LinearModel([1.0, 0.0], sparse.csr_array([[1.0, 0.0]]), [2], [INF], [0, -INF], [9, INF])
+    assert certified_bound(model, np.array([1.0])) == pytest.approx(2.0)
+
+
+def test_a_dual_of_a_side_that_is_not_there_counts_for_nothing() -> None:
+    model = LinearModel([1.0], sparse.csr_array([[1.0]]), [2], [INF], [0], [9])
+    assert certified_bound(model, np.array([-5.0])) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("duals", [np.array([math.nan]), np.array([1e308])])
+def test_what_is_not_a_number_or_overflows_proves_nothing(duals: Array) -> None:
+    model = LinearModel([1.0], sparse.csr_array([[1e10]]), [2], [INF], [0], [9])
+    assert certified_bound(model, duals) in (-INF, pytest.approx(0.0, abs=1e-9))
+
+
+@pytest.mark.parametrize("status", [Status.INFEASIBLE, Status.ERROR, Status.LICENCE, Status.UNKNOWN])
+def test_no_bound_is_believed_of_a_search_that_has_none(status: Status) -> None:
+    assert believed_bound(free_column(), SolveResult(status, dual_bound=5.0)) == -INF

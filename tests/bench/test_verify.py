@@ -24,7 +24,7 @@ from networks.errors import InputError
 from networks.instance import ball
 from networks.layers import Array, LayerList, Linear, ReLU
 from solvers import registry
-from solvers.backend import SolverOptions
+from solvers.backend import Limits, SolverOptions
 from solvers.backends.highs_ import Highs, HighsSession
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
@@ -172,8 +172,8 @@ class LyingSession(HighsSession):
 
     lie: dict[str, Any] = {}
 
-    def _solve(self, time_limit_s: float) -> SolveResult:
-        return replace(super()._solve(time_limit_s), **self.lie)
+    def _solve(self, limits: Limits) -> SolveResult:
+        return replace(super()._solve(limits), **self.lie)
 
 
 class Lying(Highs):
@@ -182,7 +182,7 @@ class Lying(Highs):
     name = "lying"
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> LyingSession:
-        return LyingSession(model, options or SolverOptions())
+        return LyingSession(model, options or SolverOptions(), self)
 
 
 class Counting(Highs):

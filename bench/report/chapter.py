@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.frame import Run
+from bench.report.frame import Run, answers_margins
 from bench.report.render import Format, Section, Table, count, number, percent, ratio
+from bench.verdict import DONE
 from networks.zoo import PUBLISHED_TEST_ERROR
 
 FACTOR = 2.0  # within this factor two values count as of one size
@@ -194,7 +195,7 @@ class Bound:
     @property
     def exact(self) -> bool:
         """Whether `lower` is the method's own value, not what a limit left of it."""
-        return self.status in ("optimal", "bounded")
+        return self.status in DONE
 
     @property
     def sign(self) -> int:
@@ -232,7 +233,7 @@ NAMES = {"milp": "the MILP", "lp": "the LP", "interval": "interval bounds"}
 def _bounds(run: Run, margins: Margins) -> dict[int, Bound]:
     """Our best answer for each target that has one: exact before open, then the larger lower bound."""
     asked = _same(run.rows, network=margins.network, method=margins.method, epsilon=margins.epsilon)
-    asked = _same(asked, kind="verify", image=IMAGE, clip=UNIT_BOX)
+    asked = _same(asked[answers_margins(asked)], kind="verify", image=IMAGE, clip=UNIT_BOX)
     lines = run.targets[run.targets["row"].isin(asked.index) & run.targets["lower"].notna()]
     best: dict[int, Bound] = {}
     columns = (lines[name] for name in ("target", "lower", "upper", "status"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,16 +12,20 @@ import pandas as pd
 
 from bench.row import Row
 from bench.store import ROWS, read_manifest, read_rows
+from bench.verdict import DONE
 from networks.errors import InputError
 
 # What makes two rows the same question; their bounds bracket the same numbers.
 INSTANCE = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
 OUTCOMES = ["failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
-SOLVED = frozenset({"optimal", "infeasible", "target_reached", "bounded"})
-COLLECTIONS = ("targets", "lower", "upper", "status", "gap", "counters", "versions", "clip")
+DECIDED = ("falsified", "verified")
+SOLVED = frozenset({*DONE, "infeasible", "target_reached"})  # how a target ends that lacks nothing for its question
+SKIPPED = "skipped"  # a target that was not asked: no lack where another one decided the instance
+COLLECTIONS = ("targets", "lower", "upper", "status", "gap", "stage", "stage_s", "counters", "versions", "clip")
 INTEGERS = ["image", "images", "label", "threads", "seed", "repeat", "target", "steps", "restarts"]
+OF_TARGET = ["target", "lower", "upper", "status", "stage"]
 SECONDS = ["bounds_s", "build_s", "solve_s", "total_s"]
-DECIDED_TEXT = re.compile(r"^(?P<reason>[^:]+): target \d+ has lower bound ")
+BY_STAGE = "stage_s."  # before the stage's name, in the columns of `tidy`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +74,9 @@ def load_run(folder: Path) -> Run:
     if len(kept) < len(rows):
         notes.append(f"{len(rows) - len(kept)} rows were measured again later: the last of each cell counts")
     targets = by_target(kept)
-    frame = tidy(kept).assign(bound_gap=bound_gaps(targets))
-    return Run(folder, frame, targets, read_manifest(folder), tuple(notes))
+    frame = tidy(kept)
+    gaps = bound_gaps(targets).reindex(frame.index).where(answers_margins(frame))
+    return Run(folder, frame.assign(bound_gap=gaps), targets, read_manifest(folder), tuple(notes))
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
@@ -84,8 +88,9 @@ def tidy(rows: Iterable[Row]) -> pd.DataFrame:
     """One line a row, scalars only.
 
     Beside the fields of `bench.row.Row`: `clip` as text, `target_count`, `lower_min` and `upper_min` over the targets,
-    `status` (how the row ended), `outcome` (one of OUTCOMES; None for an attack), `reason` (why a row is unknown or
-    failed), and every counter as `counter.NAME`.
+    `status` (how the row ended), `solved` (whether nothing was left to solve), `outcome` (one of OUTCOMES; None for an
+    attack), `reason` (why a row is unknown or failed), every counter as `counter.NAME` and the seconds of every stage
+    as `stage_s.NAME`.
     """
     frame = pd.DataFrame([_scalars(row) for row in rows])
     integers = [name for name in INTEGERS if name in frame]
@@ -101,9 +106,11 @@ def _scalars(row: Row) -> dict[str, Any]:
         "lower_min": _minimum(row.lower),
         "upper_min": _minimum(row.upper),
         "status": status if row.kind == "verify" else None,
+        "solved": row.kind == "verify" and _is_solved(row),
         "outcome": None if row.kind != "verify" else "failed" if row.error else row.verdict or "unknown",
         "reason": _reason(row, status),
         **{f"counter.{name}": value for name, value in row.counters.items()},
+        **{f"{BY_STAGE}{name}": value for name, value in row.stage_s.items()},
     }
 
 
@@ -112,12 +119,30 @@ def clip_text(clip: tuple[float, float] | None) -> str:
     return "none" if clip is None else f"[{clip[0]:g}, {clip[1]:g}]"
 
 
+def answers_margins(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows bound margins: with goal `verdict` the bounds are only as good as the sign needed."""
+    return rows["goal"].ne("verdict").fillna(True)
+
+
 def row_status(row: Row) -> str:
-    """The status of a row: `error`, else that of the first target that was not solved, else that of the first."""
+    """The status of a row: `error`, else that of the first target that was not solved, else that of the first asked."""
     if row.error:
         return "error"
-    unsolved = [status for status in row.status if status not in SOLVED]
-    return (unsolved or row.status or ["unknown"])[0]
+    asked = [status for status in row.status if status != SKIPPED]
+    return (_unsolved(row) or asked or row.status or ["unknown"])[0]
+
+
+def _unsolved(row: Row) -> list[str]:
+    """The statuses of the targets that were not solved to the end."""
+    passed_over = {SKIPPED} if row.verdict in DECIDED else set()
+    return [status for status in row.status if status not in SOLVED | passed_over]
+
+
+def _is_solved(row: Row) -> bool:
+    """Every target solved; where the verdict was the goal, a verdict suffices."""
+    if row.error:
+        return False
+    return (row.goal == "verdict" and row.verdict in DECIDED) or (bool(row.status) and not _unsolved(row))
 
 
 def _reason(row: Row, status: str) -> str | None:
@@ -125,10 +150,9 @@ def _reason(row: Row, status: str) -> str | None:
         return f"error: {row.error.split(':')[0]}"
     if row.verdict != "unknown":
         return None
-    decided = DECIDED_TEXT.match(row.evidence or "")
-    if decided:
-        return decided["reason"]
-    return "not decided" if status in SOLVED else status.replace("_", " ")
+    if row.reason:
+        return row.reason
+    return "not decided" if status in SOLVED else status.replace("_", " ")  # rows of schema 1 say no reason
 
 
 def _minimum(values: list[float | None]) -> float:
@@ -139,16 +163,16 @@ def _minimum(values: list[float | None]) -> float:
 def by_target(rows: Iterable[Row]) -> pd.DataFrame:
     """One line a row and target.
 
-    Columns: `row` (the line in `tidy`), those of INSTANCE, `target`, `lower`, `upper` and `status`.
+    Columns: `row` (the line in `tidy`), those of INSTANCE, `target`, `lower`, `upper`, `status` and `stage`.
     """
-    lines = []
+    lines: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
         instance = {name: getattr(row, name) for name in INSTANCE} | {"clip": clip_text(row.clip)}
         statuses = row.status if len(row.status) == len(row.targets) else [row_status(row)] * len(row.targets)
-        for target, lower, upper, status in zip(row.targets, row.lower, row.upper, statuses, strict=True):
-            bounds = {"target": target, "lower": lower, "upper": upper, "status": status}
-            lines.append({"row": index, **instance, **bounds})
-    frame = pd.DataFrame(lines, columns=["row", *INSTANCE, "target", "lower", "upper", "status"])
+        stages = row.stage if len(row.stage) == len(row.targets) else [""] * len(row.targets)
+        of_targets = zip(row.targets, row.lower, row.upper, statuses, stages, strict=True)
+        lines += [{"row": index, **instance, **dict(zip(OF_TARGET, values, strict=True))} for values in of_targets]
+    frame = pd.DataFrame(lines, columns=["row", *INSTANCE, *OF_TARGET])
     return frame.astype({"image": "Int64", "lower": "float64", "upper": "float64"})
 
 

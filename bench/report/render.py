@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Format = Callable[[Any], str]
 MISSING = "-"
+LONGEST_WHOLE = 12  # characters of a word that a narrow terminal leaves in one piece
 LARGEST_SHORT = 999.5  # from here on three significant digits do not reach the decimal point
 
 
@@ -139,18 +140,24 @@ def _rich(table: Table) -> Any:
     from rich.text import Text
 
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name in table.frame:
+    cells = table.cells()
+    for name in cells:
         right = name in table.formats
         shown.add_column(
             Text(str(name)),
             justify="right" if right else "left",
-            no_wrap=right,
+            no_wrap=right or _short_words(cells[name]),
             overflow="fold",
             vertical="top",
         )
-    for line in table.cells().itertuples(index=False):
+    for line in cells.itertuples(index=False):
         shown.add_row(*(Text(cell) for cell in line))
     return shown
+
+
+def _short_words(cells: pd.Series[str]) -> bool:
+    """Whether each cell is one word that is too short to be broken."""
+    return all(len(cell) <= LONGEST_WHOLE and " " not in cell for cell in cells)
 
 
 def to_markdown(sections: Iterable[Section], level: int = 2) -> str:

@@ -2,131 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from bench.commands.report import Format, report
-from bench.report.frame import Run, load_run
-from bench.report.render import Section, Table, number, percent, ratio, seconds, to_markdown, to_terminal
+from bench.report.frame import load_run
+from bench.report.render import Section, Table, number, percent, ratio, seconds, to_markdown
 from bench.report.summary import summary_section
 from bench.report.tables import run_sections
-from bench.row import Row
-from networks.errors import InputError
+from tests.bench.made_rows import attack_row, failed, made_run, only, printed, tables_of, verify_row, write_run
 
 HEAVY = ("torch", "highspy", "gurobipy", "pulp", "cvxpy", "scipy", "matplotlib")
 
 
-def verify_row(**values: Any) -> Row:
-    """A row of one image and two targets, solved by the LP unless told otherwise."""
-    row: dict[str, Any] = {
-        "kind": "verify",
-        "network": "mnist_small",
-        "network_digest": "d1",
-        "dataset": "mnist_test",
-        "image": 0,
-        "label": 7,
-        "epsilon": 0.1,
-        "clip": (0.0, 1.0),
-        "method": "lp",
-        "solver": "highs",
-        "solver_version": "1.15.1",
-        "formulation": "compact",
-        "verdict": "unknown",
-        "evidence": "not decided: target 2 has lower bound -1",
-        "targets": [1, 2],
-        "lower": [1.0, -1.0],
-        "upper": [4.0, 2.0],
-        "status": ["optimal", "optimal"],
-        "bounds_s": 0.001,
-        "build_s": 0.009,
-        "solve_s": 0.09,
-        "total_s": 0.1,
-    } | values
-    if row["method"] == "interval":
-        row |= {
-            "solver": None,
-            "solver_version": None,
-            "formulation": None,
-            "status": ["bounded"] * len(row["targets"]),
-        }
-    return Row(**{"cell": json.dumps(row, sort_keys=True)} | row)
-
-
-def attack_row(**values: Any) -> Row:
-    row: dict[str, Any] = {
-        "kind": "attack",
-        "network": "mnist_cnn",
-        "network_digest": "d2",
-        "dataset": "mnist_test",
-        "images": 100,
-        "epsilon": 0.1,
-        "method": "pgd_linf",
-        "steps": 40,
-        "step": 0.01,
-        "restarts": 1,
-        "error_rate": 0.75,
-        "images_per_s": 50.0,
-        "total_s": 2.0,
-    } | values
-    return Row(**{"cell": json.dumps(row, sort_keys=True)} | row)
-
-
-def failed(row: Row, error: str) -> Row:
-    """The same cell, had it ended in an exception."""
-    nothing: dict[str, Any] = {"targets": [], "lower": [], "upper": [], "verdict": None, "evidence": None}
-    return replace(row, **nothing, status=["error"], error=error, total_s=None)
-
-
-def write_run(folder: Path, rows: Iterable[Row], **manifest: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
-def tables_of(run: Run) -> dict[str, Table]:
-    return {table.title: table for section in run_sections(run) for table in section.tables}
-
-
-def only(table: Table, **values: Any) -> pd.Series[Any]:
-    """The one line of a table with these values."""
-    frame = table.frame.rename(columns=lambda name: name.replace("-\n", "").replace("\n", " "))
-    for name, value in values.items():
-        frame = frame[frame[name] == value]
-    assert len(frame) == 1
-    return frame.iloc[0]
-
-
-def test_bound_gap_is_against_the_best_upper_bound_of_any_method(tmp_path: Path) -> None:
-    rows = [
-        verify_row(lower=[1.0, -1.0], upper=[4.0, 2.0]),
-        verify_row(method="milp", lower=[2.0, 0.5], upper=[2.5, 3.0]),
-        verify_row(method="interval", image=1, lower=[-5.0, -5.0], upper=[0.0, 0.0]),  # another image: another margin
-    ]
-    gaps = load_run(write_run(tmp_path, rows)).rows["bound_gap"]
-    assert gaps.tolist() == [((2.5 - 1.0) + (2.0 + 1.0)) / 2, ((2.5 - 2.0) + (2.0 - 0.5)) / 2, 5.0]
-
-
-@pytest.mark.parametrize("other", [{"epsilon": 0.2}, {"clip": None}, {"network_digest": "d9"}])
-def test_upper_bounds_of_other_questions_do_not_count(tmp_path: Path, other: dict[str, Any]) -> None:
-    run = load_run(write_run(tmp_path, [verify_row(), verify_row(upper=[-9.0, -9.0], **other)]))
-    assert run.rows["bound_gap"][0] == 3.0
-
-
 def test_rows_without_a_finite_bound_are_left_out_of_the_gap_and_counted(tmp_path: Path) -> None:
     rows = [verify_row(), verify_row(image=1, lower=[1.0, None])]
-    line = only(tables_of(load_run(write_run(tmp_path, rows)))["Verdicts"], method="lp")
+    line = only(tables_of(made_run(tmp_path, *rows))["Verdicts"], method="lp")
     assert (line["bound gap"], line["no bound"], line["n"]) == (3.0, 1, 2)
 
 
@@ -139,7 +37,7 @@ def test_verdicts_are_counted_by_epsilon_and_method(tmp_path: Path) -> None:
         verify_row(image=0, epsilon=0.2, verdict="verified"),
         verify_row(image=0, method="interval", total_s=0.001),
     ]
-    table = tables_of(load_run(write_run(tmp_path, rows)))["Verdicts"]
+    table = tables_of(made_run(tmp_path, *rows))["Verdicts"]
     line = only(table, method="lp", epsilon=0.1)
     assert line[["n", "verified", "falsified", "unknown", "failed"]].tolist() == [4, 1, 1, 1, 1]
     assert line["median time"] == pytest.approx(0.2)
@@ -149,7 +47,7 @@ def test_verdicts_are_counted_by_epsilon_and_method(tmp_path: Path) -> None:
 
 def test_columns_of_zeros_and_empty_tables_are_left_out(tmp_path: Path) -> None:
     rows = [verify_row(verdict="verified", evidence="LP relaxation by highs")]
-    tables = tables_of(load_run(write_run(tmp_path, rows)))
+    tables = tables_of(made_run(tmp_path, *rows))
     assert set(tables) == {"Verdicts", "Where the time goes (medians)"}
     assert not {"failed", "no\nbound"} & set(tables["Verdicts"].frame.columns)
 
@@ -160,49 +58,75 @@ def test_repeats_and_seeds_count_once_with_median_time_and_weakest_outcome(tmp_p
         verify_row(repeat=1, verdict="unknown", total_s=5.0),
         verify_row(repeat=1, seed=1, verdict="verified", total_s=2.0),
     ]
-    line = only(tables_of(load_run(write_run(tmp_path, rows)))["Verdicts"], method="lp")
+    line = only(tables_of(made_run(tmp_path, *rows))["Verdicts"], method="lp")
     assert (line["n"], line["verified"], line["unknown"], line["total time"]) == (1, 0, 1, 2.0)
 
 
 def test_a_cell_measured_again_counts_once_and_is_noted(tmp_path: Path) -> None:
     rows = [failed(verify_row(cell="c"), "OSError: disk"), verify_row(cell="c", verdict="verified")]
-    run = load_run(write_run(tmp_path, rows))
+    run = made_run(tmp_path, *rows)
     assert run.rows["outcome"].tolist() == ["verified"]
     assert "measured again" in run.notes[0]
 
 
-def test_labels_name_only_what_differs(tmp_path: Path) -> None:
+def test_labels_name_only_what_differs_and_is_not_usual(tmp_path: Path) -> None:
     rows = [
         verify_row(method="interval"),
         verify_row(),
         verify_row(solver="cbc", solver_version="2.10.3"),
         verify_row(method="milp", formulation="textbook"),
         verify_row(method="milp", time_limit_s=60.0),
+        verify_row(method="milp", goal="verdict", bounds="lp", stop="row"),
     ]
-    section = run_sections(load_run(write_run(tmp_path, rows)))[0]
-    labels = section.tables[0].frame["method"].tolist()
-    assert labels == ["interval", "lp cbc", "lp highs", "milp, compact, time limit 60 s", "milp, textbook"]
-    assert section.lines[0] == "lp: cbc 2.10.3, highs 1.15.1, threads 1, formulation compact."
-    assert section.lines[-1] == "All rows: clip [0, 1], device cpu."
+    section = run_sections(made_run(tmp_path, *rows))[0]
+    assert section.tables[0].frame["method"].tolist() == [
+        "interval",
+        "lp cbc",
+        "lp highs",
+        "milp, bounds lp, goal verdict",
+        "milp, textbook",
+        "milp, time limit 60 s",
+    ]
+    assert section.lines == (
+        "lp: cbc 2.10.3, highs 1.15.1, threads 1, bounds interval, goal margin, formulation compact, stable eliminate.",
+        "milp: highs 1.15.1, threads 1, stable eliminate, relu bigm, query each, stop row, start none; unless said "
+        "otherwise bounds interval, goal margin, formulation compact.",
+        "All rows: clip [0, 1], device cpu.",
+    )
 
 
-def test_methods_are_compared_over_common_targets(tmp_path: Path) -> None:
+def test_rows_of_the_first_schema_have_labels_too(tmp_path: Path) -> None:
+    none = dict.fromkeys(("bounds", "goal", "stable", "relu", "query", "start"))
+    rows = [verify_row(method="milp", formulation=name, **none) for name in ("compact", "textbook")]
+    section = run_sections(made_run(tmp_path, *rows))[0]
+    assert section.tables[0].frame["method"].tolist() == ["milp", "milp, textbook"]
+    assert section.lines[0] == "milp: highs 1.15.1, threads 1; unless said otherwise formulation compact."
+
+
+def test_methods_stand_in_the_order_of_their_tightness(tmp_path: Path) -> None:
+    methods = ("staged", "milp", "lp", "alpha", "linear", "dual", "interval")
+    table = tables_of(made_run(tmp_path, *(verify_row(method=method) for method in methods)))["Verdicts"]
+    assert table.frame["method"].tolist() == ["interval", "dual", "linear", "alpha", "lp", "milp", "staged"]
+
+
+def test_the_95th_percentile_of_the_time_is_shown(tmp_path: Path) -> None:
+    rows = [verify_row(image=image, total_s=float(image)) for image in range(21)]
+    line = only(tables_of(made_run(tmp_path, *rows))["Verdicts"], method="lp")
+    assert (line["median time"], line["95 % time"], line["total time"]) == (10.0, 19.0, 210.0)
+
+
+def test_rows_that_answer_a_sign_have_neither_bound_gap_nor_a_missing_bound(tmp_path: Path) -> None:
+    skipped: dict[str, Any] = {"lower": [1e-6, None], "status": ["target_reached", "skipped"], "upper": [-1.0, 2.0]}
     rows = [
-        verify_row(method="interval", lower=[-4.0, -2.0], total_s=0.01),
-        verify_row(lower=[1.0, 0.0], total_s=0.1),
-        verify_row(method="milp", lower=[2.0, None], status=["optimal", "time_limit"], total_s=3.0),
+        verify_row(),
+        verify_row(method="milp", goal="verdict", verdict="falsified", **skipped),
+        verify_row(method="staged", verdict="falsified", **skipped),
+        verify_row(image=1, lower=[None, None]),
     ]
-    line = only(tables_of(load_run(write_run(tmp_path, rows)))["Interval against LP against MILP"], epsilon=0.1)
-    assert line[["targets", "interval", "lp", "milp"]].tolist() == [1, -4.0, 1.0, 2.0]
-    assert line["lp/interval time"] == pytest.approx(10)
-    assert line["milp/lp time"] == pytest.approx(30)
-
-
-def test_a_method_with_one_solver_is_compared_with_every_solver_of_the_next(tmp_path: Path) -> None:
-    rows = [verify_row(), *(verify_row(method="milp", solver=name, lower=[2.0, 1.0]) for name in ("cbc", "gurobi"))]
-    frame = tables_of(load_run(write_run(tmp_path, rows)))["Interval against LP against MILP"].frame
-    assert frame["solver"].tolist() == ["cbc", "gurobi"]
-    assert frame["lp"].tolist() == [0.0, 0.0]
+    table = tables_of(made_run(tmp_path, *rows))["Verdicts"]
+    assert math.isnan(only(table, method="milp")["bound gap"])
+    assert table.frame["no\nbound"].tolist() == [1, 0, 0]
+    assert only(table, method="lp")["bound gap"] == ((-1.0 - 1.0) + (2.0 + 1.0)) / 2  # their inputs' margins count
 
 
 def test_solvers_are_timed_on_what_all_of_them_solved(tmp_path: Path) -> None:
@@ -214,7 +138,7 @@ def test_solvers_are_timed_on_what_all_of_them_solved(tmp_path: Path) -> None:
         verify_row(method="milp", solver="gurobi", image=1, total_s=30.0),
         failed(verify_row(method="milp", solver="cbc", image=0), "OSError: no cbc"),
     ]
-    table = tables_of(load_run(write_run(tmp_path, rows)))["Solvers on the MILP"]
+    table = tables_of(made_run(tmp_path, *rows))["Solvers on the MILP"]
     assert table.frame["solver"].tolist() == ["gurobi", "highs", "cbc"]
     assert table.frame["solved"].tolist() == [2, 1, 0]
     assert table.frame["time limit"].tolist() == [0, 1, 0]
@@ -233,7 +157,7 @@ def test_reasons_are_grouped_by_how_the_solve_ended(tmp_path: Path) -> None:
         verify_row(image=0, evidence="the licence allows 2,000 rows: 2,100 asked", **licence),
         failed(verify_row(image=4), "MemoryError: too large"),
     ]
-    frame = tables_of(load_run(write_run(tmp_path, rows)))["Why rows are unknown or failed"].frame
+    frame = tables_of(made_run(tmp_path, *rows))["Why rows are unknown or failed"].frame
     found = {(line.method, line.reason): line.rows for line in frame.itertuples()}
     assert found == {
         ("lp highs", "not decided"): 2,
@@ -250,7 +174,7 @@ def test_attacks_show_rates_and_failures(tmp_path: Path) -> None:
         attack_row(restarts=10, clip=(0.0, 1.0), target=2, error_rate=0.9),
         failed(attack_row(method="fgsm", steps=None, step=None, restarts=None), "RuntimeError: no memory"),
     ]
-    tables = tables_of(load_run(write_run(tmp_path, rows)))
+    tables = tables_of(made_run(tmp_path, *rows))
     first = only(tables["Error under attack"], attack="pgd_linf, 40 steps of 0.01, 1 restarts, no clip")
     assert first["error rate"] == pytest.approx(0.75)
     only(tables["Error under attack"], attack="pgd_linf, 40 steps of 0.01, 10 restarts, target 2, clip [0, 1]")
@@ -259,7 +183,7 @@ def test_attacks_show_rates_and_failures(tmp_path: Path) -> None:
 
 def test_networks_of_one_name_are_told_apart_by_digest(tmp_path: Path) -> None:
     rows = [verify_row(), verify_row(network_digest="0123456789"), verify_row(network="other")]
-    headings = [section.heading for section in run_sections(load_run(write_run(tmp_path, rows)))]
+    headings = [section.heading for section in run_sections(made_run(tmp_path, *rows))]
     assert headings == ["mnist_small (01234567)", "mnist_small (d1)", "other"]
 
 
@@ -271,76 +195,26 @@ def test_summary_names_suite_and_machines(tmp_path: Path) -> None:
     assert section.lines == ("1 rows (1 verify)", "Machine: A CPU, 2 cores; GPU A GPU; numpy 2.0")
 
 
-def test_a_torn_last_line_is_passed_over_with_a_note(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, [verify_row(), verify_row(image=1)])
-    path = folder / "rows.jsonl"
-    path.write_bytes(path.read_bytes()[:-30])
-    run = load_run(folder)
-    assert len(run.rows) == 1
-    assert run.notes == ("rows.jsonl, line 2: torn off while it was written; passed over",)
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("{", "line 2: not JSON"),
-        ("[]", "line 2: expected a JSON object, found list"),
-        ("{}", "line 2: cell: field required"),
-        (verify_row().to_json().replace('"epsilon": 0.1', '"epsilon": "wide"'), "line 2: epsilon: "),
-        (verify_row(targets=[1]).to_json(), "line 2: targets, lower and upper have 1, 2 and 2 entries"),
-    ],
-)
-def test_a_malformed_line_is_refused_with_file_and_number(tmp_path: Path, line: str, said: str) -> None:
-    folder = write_run(tmp_path, [verify_row()])
-    with (folder / "rows.jsonl").open("a") as file:
-        file.write(line + "\n" + verify_row(image=1).to_json() + "\n")
-    with pytest.raises(InputError) as caught:
-        load_run(folder)
-    assert str(folder / "rows.jsonl") in str(caught.value)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a folder"):
-        load_run(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"rows\.jsonl cannot be read: No such file"):
-        load_run(tmp_path)
-    with pytest.raises(InputError, match="no complete row"):
-        load_run(write_run(tmp_path, []))
-
-
-def test_a_malformed_manifest_is_refused(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, [verify_row()])
-    (folder / "manifest.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"manifest\.json: not the manifest of a run; expected a JSON object"):
-        load_run(folder)
-
-
-@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("width", [80, 140])
 def test_the_terminal_report_keeps_to_the_width_and_breaks_no_number(tmp_path: Path, width: int) -> None:
     solvers = ("highs", "gurobi", "cbc")
     rows = [
         verify_row(method=method, solver=solver, epsilon=epsilon, lower=[-1234.5, 0.00123], total_s=123.4)
-        for method in ("interval", "lp", "milp")
-        for solver in solvers[: 1 if method == "interval" else 3]
+        for method in ("interval", "dual", "linear", "alpha", "lp", "milp")
+        for solver in (solvers if method in ("lp", "milp") else solvers[:1])
         for epsilon in (0.005, 0.01)
     ]
-    run = load_run(write_run(tmp_path, [*rows, attack_row(), attack_row(restarts=10, target=2)]))
-    out = StringIO()
-    to_terminal(run_sections(run), Console(file=out, width=width, highlight=False))
-    lines = out.getvalue().splitlines()
+    lines = printed(run_sections(made_run(tmp_path, *rows, attack_row(), attack_row(restarts=10, target=2))), width)
     assert max(map(len, lines)) <= width
-    assert sum("123 s" in line for line in lines) >= 2 * 7
+    assert sum(line.count("123 s") for line in lines) >= 3 * 2 * 10  # median, 95 % and total, per epsilon and setup
     assert sum("milp gurobi" in line for line in lines) >= 4
+    assert sum(line.count("-617.2") for line in lines) == 2 * 3 * 6  # a mean per epsilon, solver and method
 
 
 def test_text_of_rows_is_no_markup(tmp_path: Path) -> None:
-    run = load_run(write_run(tmp_path, [failed(verify_row(), "ValueError: [bold]a|b[/bold] <x>")]))
-    out = StringIO()
-    to_terminal(run_sections(run), Console(file=out, width=160))
-    assert "[bold]a|b[/bold] <x>" in out.getvalue()
-    assert "[bold]a\\|b[/bold] &lt;x>" in to_markdown(run_sections(run))
+    sections = run_sections(made_run(tmp_path, failed(verify_row(), "ValueError: [bold]a|b[/bold] <x>")))
+    assert "[bold]a|b[/bold] <x>" in "\n".join(printed(sections, 160))
+    assert "[bold]a\\|b[/bold] &lt;x>" in to_markdown(sections)
 
 
 def test_definitions_are_said_once_and_notes_every_time() -> None:

@@ -12,7 +12,7 @@ from bench.report.chapter import ERROR_RATES, MARGINS, TARGETS, Margins, chapter
 from bench.report.frame import load_run
 from bench.report.render import Table
 from bench.row import Row
-from tests.bench.test_report import attack_row, failed, verify_row, write_run
+from tests.bench.made_rows import attack_row, failed, verify_row, write_run
 
 MILP_005 = MARGINS[0]
 PGD = "PGD l-infinity, epsilon 0.1, 40 steps of 0.01, no clip"
@@ -161,7 +161,7 @@ def test_missing_targets_say_why(tmp_path: Path) -> None:
     assert table.frame["remark"].tolist() == ["", *["licence"] * 8]
 
 
-@pytest.mark.parametrize("other", [{"clip": None}, {"image": 1}, {"network": "mnist_dnn_2"}])
+@pytest.mark.parametrize("other", [{"clip": None}, {"image": 1}, {"network": "mnist_dnn_2"}, {"goal": "verdict"}])
 def test_margins_of_other_questions_are_not_shown(tmp_path: Path, other: dict[str, Any]) -> None:
     assert tables_of(tmp_path, [margin_row(**other)]) == {}
 

@@ -14,7 +14,8 @@ from bench.report.images import RIGHT_COLOUR, WRONG_COLOUR, draw, image_section
 from bench.report.render import to_markdown
 from bench.row import Row
 from networks.errors import InputError
-from tests.bench.test_report import attack_row, run_report, verify_row, write_run
+from tests.bench.made_rows import attack_row, verify_row, write_run
+from tests.bench.test_report import run_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -1,0 +1,60 @@
+"""From rows to one line an instance and setup, and the groups in which tables show these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from bench.report.frame import INSTANCE, OUTCOMES, answers_margins
+from bench.report.labels import method_rank
+from bench.report.render import plain_number
+
+TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
+EPSILON_FORMAT = {"epsilon": plain_number}
+EPSILON_HEADER = "eps-\nilon"  # in a table that needs the space
+
+
+def per_instance(labelled: pd.DataFrame) -> pd.DataFrame:
+    """One line an instance and setup: medians over repeats and seeds, and the weakest outcome among them.
+
+    `at_limit` says whether one of them met its time limit, `no_bound` whether all lack a margin's bound that they owe.
+    """
+    missing = labelled["bound_gap"].isna() & answers_margins(labelled)
+    return once(
+        labelled.assign(no_bound=missing),
+        [*INSTANCE, "method", "variant", "setup"],
+        no_bound=("no_bound", "all"),
+        **{name: (name, "median") for name in ["bound_gap", *TIMES]},
+    )
+
+
+def once(rows: pd.DataFrame, keys: Iterable[str], **columns: Any) -> pd.DataFrame:
+    """One line for each value of `keys`: `outcome`, `at_limit`, `measured_s` and what `columns` asks of the groups.
+
+    `measured_s` is the total time of what was solved or met the time limit: nothing else's time can be compared.
+    """
+    limited = at_limit(rows)
+    measured_s = rows["total_s"].where(rows["solved"] | limited)
+    ranked = rows.assign(rank=rows["outcome"].map(OUTCOMES.index), at_limit=limited, measured_s=measured_s)
+    ranked[TIMES] = ranked[TIMES].where(ranked["outcome"] != "failed")  # a failure's seconds are no measurement
+    always = {"rank": ("rank", "min"), "at_limit": ("at_limit", "any"), "measured_s": ("measured_s", "median")}
+    results: pd.DataFrame = ranked.groupby(list(keys), dropna=False, sort=False).agg(**always, **columns).reset_index()
+    return results.assign(outcome=results["rank"].map(OUTCOMES.__getitem__))
+
+
+def at_limit(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows the time limit ended before all was solved."""
+    return ~rows["solved"] & (rows["status"].eq("time_limit") | rows["reason"].eq("time limit"))
+
+
+def by_setup(results: pd.DataFrame) -> Any:
+    """Groups by epsilon and setup, methods in the order of their tightness."""
+    ordered = results.assign(order=results["method"].map(method_rank))
+    return ordered.groupby(["epsilon", "order", "setup"], dropna=False)
+
+
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Groups `by_setup` as lines of a table."""
+    return frame.reset_index().drop(columns="order").rename(columns={"setup": "method"})

@@ -1,0 +1,101 @@
+"""What a table calls a row: its method and those settings that differ; the others are said once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.choices import SWITCHES
+
+METHOD_ORDER = ("interval", "dual", "linear", "alpha", "lp", "milp", "staged")  # by tightness, as a rule
+USUAL = {name: values[0] for name, values in SWITCHES.items()}
+# What tells two setups of one method apart, and how it is written. The first group only means something with a solver.
+OF_SOLVER = {
+    "solver": " {}",
+    "solver_version": " {}",
+    **{name: f", {name} {{}}" for name in SWITCHES},
+    "formulation": ", {}",
+    "threads": ", threads {}",
+    "time_limit_s": ", time limit {:g} s",
+    "mip_gap": ", MIP gap {:g}",
+}
+SETTINGS = {name: OF_SOLVER[name] for name in ("threads", "time_limit_s", "mip_gap")} | {
+    name: f", {name} {{}}" for name in SWITCHES
+}
+OF_ALL = {"clip": ", clip {}", "device": ", device {}"}
+
+
+def with_setup(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with `variant`, the solver's settings that differ in a method, and `setup`: method, variant and the rest.
+
+    A switch at its usual value goes without saying: `settings_lines` says what is usual.
+    """
+    parts = [_label_method(part) for _, part in rows.groupby("method")]
+    rest = joined(rows, {name: pattern for name, pattern in OF_ALL.items() if _differs(rows, name)})
+    labelled = pd.concat(parts).reindex(rows.index)
+    return labelled.assign(
+        setup=labelled["method"] + labelled["variant"] + rest, variant=labelled["variant"].map(_bare)
+    )
+
+
+def _label_method(rows: pd.DataFrame) -> pd.DataFrame:
+    patterns = {name: pattern for name, pattern in OF_SOLVER.items() if _differs(rows, name)}
+    said = rows.assign(**{name: rows[name].where(rows[name] != USUAL[name]) for name in SWITCHES})
+    return rows.assign(variant=joined(said, patterns).where(rows["solver"].notna(), ""))
+
+
+def _differs(rows: pd.DataFrame, name: str) -> bool:
+    if name == "solver_version":  # of course it differs between solvers
+        return bool(rows.groupby("solver")[name].nunique(dropna=False).gt(1).any())
+    return rows[name].nunique(dropna=name in SWITCHES) > 1  # a switch is missing where it means nothing
+
+
+def _bare(text: str) -> str:
+    """A pattern's text without the separator that it begins with."""
+    return text.strip(" ,")
+
+
+def settings_lines(rows: pd.DataFrame) -> list[str]:
+    """What the labels leave out: a line for each set of settings of methods, and one with what all rows share."""
+    methods_with: dict[str, list[str]] = {}
+    for method in sorted(rows.loc[rows["solver"].notna(), "method"].unique(), key=method_rank):
+        part = rows[rows["method"] == method]
+        settings = ", ".join([*_solver_names(part), *constants(part, SETTINGS)]) + _usual(part)
+        methods_with.setdefault(settings, []).append(method)
+    everywhere = ", ".join(constants(rows, OF_ALL))
+    lines = [f"{', '.join(methods)}: {settings}." for settings, methods in methods_with.items()]
+    return [*lines, f"All rows: {everywhere}."] if everywhere else lines
+
+
+def _solver_names(rows: pd.DataFrame) -> list[str]:
+    """Each solver with the versions of it that were used."""
+    return [
+        " ".join([str(solver), *part.dropna().unique()]) for solver, part in rows.groupby("solver")["solver_version"]
+    ]
+
+
+def _usual(rows: pd.DataFrame) -> str:
+    """What a label means that says nothing of a switch that differs; empty where every label does."""
+    silent = [f"{name} {value}" for name, value in USUAL.items() if _differs(rows, name) and rows[name].eq(value).any()]
+    return f"; unless said otherwise {', '.join(silent)}" if silent else ""
+
+
+def constants(rows: pd.DataFrame, patterns: dict[str, str]) -> list[str]:
+    """The settings that have one value in all rows, in words."""
+    values = {name: rows[name].dropna().unique() for name in patterns if not _differs(rows, name)}
+    return [_bare(patterns[name].format(value[0])) for name, value in values.items() if len(value)]
+
+
+def joined(rows: pd.DataFrame, patterns: dict[str, str]) -> pd.Series[str]:
+    """The columns' values written by their patterns one behind the other, missing values left out."""
+    text = pd.Series("", index=rows.index, dtype=str)
+    for name, pattern in patterns.items():
+        values = [pattern.format(value) if pd.notna(value) else "" for value in rows[name]]
+        text += pd.Series(values, index=rows.index, dtype=str)
+    return text.str.replace("clip none", "no clip")
+
+
+def method_rank(method: Any) -> tuple[int, str]:
+    """Sorts methods by tightness, unknown ones behind by name."""
+    return (METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER), method)

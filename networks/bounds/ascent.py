@@ -1,14 +1,15 @@
-"""Optimised lower slopes: projected gradient ascent on each row's own bound (alpha-CROWN, Xu et al. 2021).
+"""Optimised lower slopes: projected ascent on each row's own bound (alpha-CROWN, Xu et al. 2021).
 
-A row's bound is a concave, piecewise linear function of its lower slopes for given signs of its coefficients. Its
-derivative by the lower slope of a neuron is the positive part of the neuron's coefficient times the pre-activation that
-the relaxed network has at the row's worst input, so a gradient takes one pass backwards and one forwards.
+The derivative of a row's bound by a neuron's lower slope is the positive part of the neuron's coefficient times the
+pre-activation that the relaxed network has at the row's worst input: one pass backwards and one forwards.
+
+The steps follow the signs of the derivatives. Adam's and those in proportion to the derivatives were measured on the
+zoo: they need two to four times the steps for the same bounds, and Adam two more tensors for each slope.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,70 +18,50 @@ from torch import Tensor
 from networks.bounds.backward import Crossing, Rows
 from networks.bounds.patches import forwards
 
-ASCENT_STEPS = 20
+ASCENT_STEPS = 10  # on the zoo 30 more gain less than a hundredth of what these do
 FIRST_STEP = 0.5
-DECAY = 0.9
-RULE = "sign"
-TRACE = []
+DECAY = 0.8  # the steps' sum is 2.2: a slope can cross its range twice
+
+Trace = list[tuple[Rows, Tensor]]  # at each crossing the rows before it and the positive parts of their coefficients
+Shares = list[Tensor | None]
+
 
 def ascend(crossings: Sequence[Crossing], rows: Rows) -> Tensor:
-    """The greatest of the lower bounds met on the way, each as sound as the first, that of the adaptive slopes."""
-    shares: list[Tensor | None] = [None] * len(crossings)
-    best = torch.full_like(rows.constant, -math.inf)
-    step = FIRST_STEP
-    state = {}
-    TRACE.append([])
-    for count in range(ASCENT_STEPS + 1):
+    """The greatest of the bounds met on the way, each as sound as the first, which is that of the slopes given."""
+    shares: Shares = [None] * len(crossings)
+    best, trace = _evaluate(crossings, rows, shares)
+    for count in range(ASCENT_STEPS):
+        for index, derivative in _derivatives(crossings, trace, shares):
+            step = FIRST_STEP * DECAY**count * derivative.sign()
+            share = shares[index]
+            shares[index] = (step if share is None else share + step).clamp(0.0, 1.0)
         bound, trace = _evaluate(crossings, rows, shares)
-        best = torch.maximum(best, bound)
-        TRACE[-1].append(float(best.sum()))
-        if count == ASCENT_STEPS: break
-        for k, gradient in _gradients(crossings, trace, shares):
-            s = shares[k] if shares[k] is not None else torch.zeros_like(gradient)
-            if RULE == "sign":
-                d = gradient.sign()
-            elif RULE == "max":
-                d = gradient / gradient.abs().amax((2, 3, 4), keepdim=True).clamp(min=1e-30)
-            elif RULE == "adam":
-                m, v = state.get(k, (0, 0))
-                m = .9 * m + .1 * gradient; v = .999 * v + .001 * gradient ** 2
-                state[k] = m, v
-                d = (m / (1 - .9 ** (count + 1))) / ((v / (1 - .999 ** (count + 1))).sqrt() + 1e-12)
-            elif RULE == "adam2":
-                m, v = state.get(k, (0, 0))
-                m = .5 * m + .5 * gradient; v = .9 * v + .1 * gradient ** 2
-                state[k] = m, v
-                d = (m / (1 - .5 ** (count + 1))) / ((v / (1 - .9 ** (count + 1))).sqrt() + 1e-12)
-            shares[k] = (s + step * d).clamp(0, 1)
-        step *= DECAY
+        best = torch.fmax(best, bound)  # a NaN is no bound
     return best
 
 
-def _evaluate(crossings, rows, shares):
-    current = replace(rows, coefficients=rows.coefficients.clone())
-    trace = []
+def _evaluate(crossings: Sequence[Crossing], rows: Rows, shares: Shares) -> tuple[Tensor, Trace]:
+    """The rows' bounds, and what `_derivatives` needs of the way."""
+    trace: Trace = []
+    rows = replace(rows, coefficients=rows.coefficients.clone())
     for crossing, share in zip(crossings, shares, strict=True):
-        after, positive = crossing.cross(current, share)
-        trace.append((current, positive))
-        current = after
-    return current.constant, trace
+        before = rows
+        rows, positive = crossing.cross(before, share)
+        trace.append((before, positive))
+    return rows.constant, trace
 
 
-def _gradients(crossings, trace, shares):
-    box, (rows, positive) = crossings[-1], trace[-1]
-    values = box.window("up", rows) - box.window("gap", rows) * (positive > 0)
-    for k in range(len(crossings) - 2, -1, -1):
-        crossing, share = crossings[k], shares[k]
-        rows, positive = trace[k]
-        pre = forwards(values, rows.corners, crossing.stage, crossing.patch)
-        room = crossing.window("room", rows)
+def _derivatives(crossings: Sequence[Crossing], trace: Trace, shares: Shares) -> Iterator[tuple[int, Tensor]]:
+    """The index of every crossing of a ReLU, from the box on, and the bounds' derivatives by its shares."""
+    rows, positive = trace[-1]
+    _, _, up, gap = crossings[-1].lines(rows)
+    values = up - gap * (positive > 0)
+    for index in range(len(crossings) - 2, -1, -1):
+        crossing, (rows, positive) = crossings[index], trace[index]
+        assert crossing.stage is not None
+        passed = forwards(values, rows.corners, crossing.stage, crossing.patch)
+        up_slope, slope_gap, up, gap = crossing.lines(rows, shares[index])
+        below = positive > 0  # the neurons that the bound takes at their lower lines
+        values = up - gap * below + (up_slope + slope_gap * below) * passed
         if crossing.stage.relu:
-            yield k, room * positive * (pre + crossing.stage.bias)
-        if k == 0: return
-        gap, slope_gap = crossing.window("gap", rows), crossing.window("slope_gap", rows)
-        if share is not None:
-            shift = share * room
-            gap = gap - shift * crossing.stage.bias
-            slope_gap = slope_gap + shift
-        on = positive > 0
-        values = crossing.window("up", rows) - gap * on + (crossing.window("up_slope", rows) + slope_gap * on) * pre
+            yield index, crossing.room_at(rows) * positive * (passed + crossing.stage.bias)

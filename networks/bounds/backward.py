@@ -1,21 +1,24 @@
-"""Rows of coefficients carried backwards from a stage's output to the box, all rows of a kind at once."""
+"""Rows of coefficients, carried backwards from a stage to the box of inputs, for many places of a map at once."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from networks.bounds.patches import Patch, backwards, patch_behind, windows
+from networks.bounds.patches import Patch, arrive, backwards, fold, patch_behind, windows
 from networks.bounds.relaxation import Relaxation
-from networks.bounds.stages import Map, Stage
+from networks.bounds.stages import Stage
+
+Places = tuple[Tensor, Tensor, Tensor, Tensor]  # images, rows and columns (g, 1) and, at each, channels (g, s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Lower bounds `coefficients . z + constant` on r numbers for each of g places, which may be of different images.
+    """Lower bounds `coefficients . z + constant` on r numbers at each of g places, which may be of different images.
 
     Attributes
     ----------
@@ -24,7 +27,7 @@ class Rows:
     constant : Tensor, shape (g, r)
     images : Tensor, shape (g,), int64
     corners : Tensor, shape (g, 2), int64
-        The first place of each patch.
+        The first row and column of each patch.
     """
 
     coefficients: Tensor
@@ -35,9 +38,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crossing:
-    """One step backwards, through a stage's relaxation and its affine map; at the box `stage` is None and all ends.
+    """One step backwards: through a stage's relaxation and its affine map; the last one, without a stage, at the box.
 
-    The tensors are the relaxation's, as windows.
+    The tensors are the relaxation's, as windows of `patch`.
     """
 
     stage: Stage | None
@@ -48,35 +51,51 @@ class Crossing:
     gap: Tensor
     room: Tensor
 
-    def window(self, name: str, rows: Rows) -> Tensor:
-        """The places' windows of a relaxation's tensor: shape (g, 1, height, width, channels)."""
-        p, q = (rows.corners - rows.corners.new_tensor(self.patch.first)).unbind(1)
-        values: Tensor = getattr(self, name)[rows.images, p, q]
-        return values[:, None]
+    @property
+    def row_size(self) -> int:
+        """The most numbers that a row takes up here."""
+        sizes = [self.up.shape[-1]]
+        if self.stage is not None and self.stage.kernel is not None:
+            sizes.append(self.stage.kernel.matrix.shape[1])
+        return math.prod(self.patch.size) * max(sizes)
 
-    def cross(self, rows: Rows, share: Tensor | None = None) -> tuple[Rows, Tensor]:
-        """The rows on the stage's input, and their coefficients' positive parts. The old coefficients are used up.
+    def lines(self, rows: Rows, share: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`up_slope`, `slope_gap`, `up` and `gap` at the rows' places, shape (g, 1 or r, height, width, channels).
 
         `share`, shaped as the coefficients, is how much of its room each lower slope takes, from 0 to 1.
         """
+        at = self._at(rows)
+        up_slope, slope_gap, up, gap = (w[at][:, None] for w in (self.up_slope, self.slope_gap, self.up, self.gap))
+        if share is None or self.stage is None:
+            return up_slope, slope_gap, up, gap
+        shift = share * self.room_at(rows)
+        return up_slope, slope_gap + shift, up, gap - shift * self.stage.bias
+
+    def room_at(self, rows: Rows) -> Tensor:
+        """`room` at the rows' places."""
+        return self.room[self._at(rows)][:, None]
+
+    def _at(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        p, q = (rows.corners - rows.corners.new_tensor(self.patch.first)).unbind(1)
+        return rows.images, p, q
+
+    def cross(self, rows: Rows, share: Tensor | None = None) -> tuple[Rows, Tensor]:
+        """The rows behind this step, and the coefficients' positive parts before it. The coefficients are used up."""
+        up_slope, slope_gap, up, gap = self.lines(rows, share)
         positive = rows.coefficients.clamp(min=0)
-        up, gap = self.window("up", rows), self.window("gap", rows)
         constant = rows.constant + _dot(rows.coefficients, up) - _dot(positive, gap)
         if self.stage is None:
             return replace(rows, constant=constant), positive
-        slope_gap = self.window("slope_gap", rows)
-        if share is not None:
-            shift = share * self.window("room", rows)
-            constant += _dot(positive * shift, self.stage.bias.expand_as(gap))
-            slope_gap = slope_gap + shift
-        coefficients = rows.coefficients.mul_(self.window("up_slope", rows)).addcmul_(slope_gap, positive)
+        coefficients = rows.coefficients.mul_(up_slope).addcmul_(slope_gap, positive)
         coefficients, corners = backwards(coefficients, rows.corners, self.stage, self.patch)
         return Rows(coefficients, constant, rows.images, corners), positive
 
 
-def _dot(rows: Tensor, window: Tensor) -> Tensor:
-    """(g, r, ...) times (g, 1, ...): shape (g, r)."""
-    return torch.bmm(rows.flatten(2), window.flatten(2).transpose(1, 2))[..., 0]
+def _dot(rows: Tensor, lines: Tensor) -> Tensor:
+    """(g, r, ...) times (g, 1 or r, ...): shape (g, r)."""
+    if lines.shape[1] == 1:
+        return torch.bmm(rows.flatten(2), lines.flatten(2).transpose(1, 2))[..., 0]
+    return (rows * lines).flatten(2).sum(2)
 
 
 def way_back(
@@ -93,6 +112,19 @@ def way_back(
 def _crossing(stage: Stage | None, relaxation: Relaxation, patch: Patch) -> Crossing:
     names = ("up_slope", "slope_gap", "up", "gap", "room")
     return Crossing(stage, patch, *(windows(getattr(relaxation, name), patch) for name in names))
+
+
+def neuron_rows(stage: Stage, own: Relaxation, start: Patch, at: Places) -> Rows:
+    """Rows on the stage's input for the neurons at the places, and after them for the neurons' negatives.
+
+    `own` is the stage's relaxation without its ReLU, `start` the patch of a single neuron.
+    """
+    assert stage.kernel is not None
+    i, p, q, c = at
+    kernels = fold(stage.kernel.matrix, stage.kernel, start.size, stage.input_map[2])[c]
+    coefficients, corners = arrive(torch.cat([kernels, -kernels], 1), torch.cat([p, q], 1), stage, start)
+    up, gap = own.up[at], own.gap[at]
+    return Rows(coefficients, torch.cat([up - gap, -up], 1), i[:, 0], corners)
 
 
 def lower_bounds(crossings: Sequence[Crossing], rows: Rows) -> Tensor:

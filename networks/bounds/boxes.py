@@ -85,6 +85,8 @@ def _from_array(name: str, values: ArrayLike) -> Tensor:
 def check_box(box: Pair, chunk: slice) -> None:
     """Raise InputError unless the chunk's bounds are finite and in order."""
     low, high = box[0][chunk], box[1][chunk]
+    if not low.numel():
+        return
     least, most = (high - low).aminmax()
     if not (least >= 0 and most < math.inf):  # NaN included
         _explain_box(low, high, chunk)

@@ -213,6 +213,7 @@ class AffineStep:
     error: float
 
     def __call__(self, low: Tensor, high: Tensor, place: Place) -> Pair:
+        """The bounds on the layer's output."""
         total, difference = low + high, high - low
         centre = self.product(total, self.half, self.bias)
         spread = difference.add_(total.abs_(), alpha=self.error)

@@ -1,8 +1,7 @@
-"""Linear bounds layer by layer, for as many images as are taken at once."""
+"""Linear bounds layer by layer, for the boxes that are taken at once."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,154 +9,162 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from networks.bounds.backward import Crossing, Rows, lower_bounds, way_back
+from networks.bounds.ascent import ascend
+from networks.bounds.backward import Crossing, Places, Rows, lower_bounds, neuron_rows, way_back
 from networks.bounds.boxes import Pair
-from networks.bounds.interval import ANYWHERE, AffineStep, Step
-from networks.bounds.patches import Patch, fold, patch_behind, settle
+from networks.bounds.interval import ANYWHERE, Step
+from networks.bounds.patches import Patch, patch_behind
 from networks.bounds.relaxation import Relaxation, relax, relax_box
 from networks.bounds.stages import Stage, Stages
+from networks.errors import InputError
 
 # Numbers in the largest working array of one chunk of rows: few on a CPU, so that they stay in cache.
 CPU_NUMBERS = 2**19
-GPU_NUMBERS = 2**26
+GPU_NUMBERS = 2**27
 
-Bound = Callable[[Sequence[Crossing], Rows], Tensor]
+# What makes bounds of rows, for each way to choose the lower slopes.
+BOUNDS: dict[str, Callable[[Sequence[Crossing], Rows], Tensor]] = {
+    "adaptive": lower_bounds,
+    "parallel": lower_bounds,
+    "optimised": ascend,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layerwise:
-    """The bounds of a chunk of images, as far as they have come.
+    """The bounds over some boxes, as far as they have come.
 
     Attributes
     ----------
     stages : Stages
-    steps : the interval step of each layer
-    box : the images' boxes
+    steps : sequence of Step
+        The interval step of each layer.
+    box : (Tensor, Tensor), each of shape (n, *input_shape)
     slopes : str
-        One of `relaxation.LOWER_SLOPES`.
-    bound : callable
-        What makes lower bounds of rows: `lower_bounds` or `slopes.ascend`.
-    bounds : list of pairs, one a layer
-    relaxations : list, one a stage
+        One of `BOUNDS`.
+    bounds : list of (Tensor, Tensor)
+        One pair a layer.
     """
 
     stages: Stages
     steps: Sequence[Step]
     box: Pair
     slopes: str
-    bound: Bound
     bounds: list[Pair] = field(default_factory=list)
-    relaxations: list[Relaxation] = field(default_factory=list)
 
-    def propagate(self, known: Sequence[Pair] | None, outputs: bool) -> None:
-        """Bound all layers; those of the last layer, where no ReLU follows, by intervals only unless asked."""
+    def propagate(self, known: Sequence[Pair] | None = None, *, outputs: bool = True) -> None:
+        """Bound every layer; the outputs, where no ReLU follows, by their intervals alone unless they are asked for."""
         places = {stage.affine: index for index, stage in enumerate(self.stages.stages) if stage.kernel is not None}
+        relaxations: list[Relaxation] = []
         pair = self.box
         for layer, step in enumerate(self.steps):
-            pair = step(*pair, ANYWHERE)
-            if known is not None:
-                pair = torch.maximum(pair[0], known[layer][0]), torch.minimum(pair[1], known[layer][1])
+            low, high = step(*pair, ANYWHERE)
+            pair = (low, high) if known is None else _meet(layer, (low, high), known[layer])
             self.bounds.append(pair)
-            if places.get(layer, 0) > 0:  # over a box the first affine map's interval is exact
-                self._tighten(places[layer], outputs)
+            index = places.get(layer, 0)
+            if index > 0:  # the first affine map's interval is exact
+                relaxations.append(self._relax(self.stages.stages[index - 1]))
+                self._tighten(index, relaxations, outputs)
 
-    def _tighten(self, index: int, outputs: bool) -> None:
-        self.relaxations.append(self._relax(self.stages.stages[index - 1]))
-        stage, pair = self.stages.stages[index], self.bounds[-1]
-        height, width, channels = stage.map
-        low, high = (values.view(-1, channels, height, width).permute(0, 2, 3, 1) for values in pair)
-        if stage.relu:
-            wanted = (low < 0) & (high > 0)
-        elif outputs and index == len(self.stages.stages) - 1:
-            wanted = torch.ones_like(low, dtype=torch.bool)
-        else:
-            return
-        patch = Patch((1, 1), last=(height - 1, width - 1))
-        crossings = self.way_back(index, patch_behind(stage, patch))
-        own = self._relax(replace(stage, relu=False, outer=stage.affine))
-        slack = self.slack(index) + own.slack
-        kernel = stage.kernel
-        first = fold(kernel.matrix, kernel, (1, 1), stage.input_map[2])
-        for places, c in _places(wanted, rows_a_chunk(crossings)):
-            i, p, q = places.unbind(1)
-            at = i[:, None], p[:, None], q[:, None], c
-            up, gap = own.up[at], own.gap[at]
-            values = torch.cat([first[c], -first[c]], 1)
-            corners = torch.stack([p, q], 1) * p.new_tensor(kernel.stride) - p.new_tensor(kernel.padding)
-            values, corners = settle(values, corners, patch.behind(kernel), stage.input_map)
-            rows = Rows(values, torch.cat([up - gap, -up], 1), i, corners)
-            found = self.finish(rows, crossings, slack)
-            lower, upper = found.chunk(2, 1)
-            lower, upper = (torch.where(wanted[at], v, -math.inf) for v in (lower, upper))
-            low[at] = torch.maximum(low[at], lower)
-            high[at] = torch.minimum(high[at], -upper)
-
-    def finish(self, rows, crossings, slack):
-        found = self.bound(crossings, rows) - slack[rows.images][:, None]
-        return found.nan_to_num_(nan=-math.inf, posinf=-math.inf)
-
-    def slack(self, index):
-        return sum((r.slack for r in self.relaxations[:index]), self._box().slack)
-
-    def _box(self):
-        pair = self.at(self.stages.stages[0].inner) if self.stages.stages else self.box
-        return relax_box(pair, self.stages.box_map, self.stages.error)
-
-    def at(self, layer):
-        return self.bounds[layer] if layer >= 0 else self.box
-
-    def way_back(self, index, patch):
-        return way_back(self.stages.stages[:index], self.relaxations[:index], self._box(), patch)
-
-    def _relax(self, stage):
-        step = None if stage.kernel is None else self.steps[stage.affine]
-        return relax(stage, step, self.at(stage.inner), self.at(stage.outer), self.stages.error, self.slopes)
-
-    def margins(self, C):
+    def margins(self, C: Tensor) -> Pair:
+        """Bounds, shape (n, k), on margins `C` of shape (k, classes) or (n, k, classes), given all layers' bounds."""
         stages = self.stages.stages
-        n, kk = len(self.box[0]), C.shape[-2]
-        self.relaxations[:] = [self._relax(s) for s in stages]
-        H, W, c = stages[-1].map if stages else self.stages.box_map
-        crossings = self.way_back(len(stages), Patch((H, W)))
-        slack = self.slack(len(stages))
-        C = (C if C.ndim == 3 else C.expand(n, *C.shape)).reshape(n, kk, c, H, W).permute(0, 1, 3, 4, 2)
-        out = C.new_empty((n, 2 * kk))
-        size = max(1, rows_a_chunk(crossings) // (2 * kk))
-        for s in range(0, n, size):
-            x = C[s:s + size]
-            i = torch.arange(s, s + len(x))
-            rows = Rows(torch.cat([x, -x], 1), x.new_zeros(len(x), 2 * kk), i, i.new_zeros(len(x), 2))
-            out[s:s + size] = self.finish(rows, crossings, slack)
-        return out[:, :kk], -out[:, kk:]
+        height, width, channels = stages[-1].map if stages else self.stages.box_map
+        relaxations, box = [self._relax(stage) for stage in stages], self._relax_box()
+        crossings = way_back(stages, relaxations, box, Patch((height, width)))
+        slack = sum((relaxation.slack for relaxation in relaxations), box.slack)
+        count = len(slack)
+        rows = C.expand(count, *C.shape[-2:]).unflatten(2, (channels, height, width)).permute(0, 1, 3, 4, 2)
+        found = C.new_empty((2, count, C.shape[-2]))
+        for images, part in _blocks(count, C.shape[-2], _rows_at_once(crossings)):
+            values = rows[images, part]
+            at = torch.arange(images.start, images.stop, device=C.device)
+            zeros = C.new_zeros((len(at), 2 * values.shape[1]))
+            both = Rows(torch.cat([values, -values], 1), zeros, at, at.new_zeros((len(at), 2)))
+            found[0, images, part], found[1, images, part] = self._bound(both, crossings, slack)
+        return found[0], found[1]
+
+    def at(self, layer: int) -> Pair:
+        """The bounds on a layer's output; -1 is the box."""
+        return self.box if layer < 0 else self.bounds[layer]
+
+    def _tighten(self, index: int, relaxations: list[Relaxation], outputs: bool) -> None:
+        """Tighten the last bounds, those on the affine map of the stage, by the stages before it."""
+        stage = self.stages.stages[index]
+        low, high = (_on_map(bound, stage) for bound in self.bounds[-1])
+        wanted = (low < 0) & (high > 0)
+        if not stage.relu:
+            wanted = torch.full_like(wanted, outputs and index == len(self.stages.stages) - 1)
+        start = Patch((1, 1), last=(stage.map[0] - 1, stage.map[1] - 1))
+        own, box = self._relax(replace(stage, relu=False, outer=stage.affine)), self._relax_box()
+        crossings = way_back(self.stages.stages[:index], relaxations, box, patch_behind(stage, start))
+        slack = sum((relaxation.slack for relaxation in relaxations), own.slack + box.slack)
+        for at in _places(wanted, _rows_at_once(crossings)):
+            lower, upper = self._bound(neuron_rows(stage, own, start, at), crossings, slack)
+            low[at] = torch.where(wanted[at], torch.maximum(low[at], lower), low[at])
+            high[at] = torch.where(wanted[at], torch.minimum(high[at], upper), high[at])
+
+    def _bound(self, rows: Rows, crossings: Sequence[Crossing], slack: Tensor) -> Pair:
+        """Bounds on the numbers of which the rows' first half is; the second half is of their negatives."""
+        found = BOUNDS[self.slopes](crossings, rows) - slack[rows.images][:, None]
+        lower, negative = found.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf).chunk(2, 1)
+        return lower, -negative
+
+    def _relax(self, stage: Stage) -> Relaxation:
+        return relax(stage, self.at(stage.inner), self.at(stage.outer), self.stages.error, self.slopes)
+
+    def _relax_box(self) -> Relaxation:
+        """The first stage's input: Flattens before it may have bounds that are known to be tighter than the box."""
+        first = self.stages.stages[0].inner if self.stages.stages else -1
+        return relax_box(self.at(first), self.stages.box_map, self.stages.error)
 
 
-def _places(wanted: Tensor, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Places (g, 3) of images, rows and columns, and at each the same number of channels (g, s), the wanted first.
+def _meet(layer: int, pair: Pair, known: Pair) -> Pair:
+    low, high = torch.maximum(pair[0], known[0]), torch.minimum(pair[1], known[1])
+    apart = (low > high).nonzero()
+    if len(apart):
+        at = tuple(apart[0])
+        raise InputError(
+            f"known[{layer}]{apart[0].tolist()} is [{known[0][at]}, {known[1][at]}], which does not hold: "
+            f"the value is in [{pair[0][at]}, {pair[1][at]}]"
+        )
+    return low, high
 
-    Places with similar counts go together, so that few channels come along that nobody wants.
+
+def _on_map(bound: Tensor, stage: Stage) -> Tensor:
+    """A view, to read and to write."""
+    height, width, channels = stage.map
+    return bound.view(-1, channels, height, width).permute(0, 2, 3, 1)
+
+
+def _rows_at_once(crossings: Sequence[Crossing]) -> int:
+    limit = CPU_NUMBERS if crossings[-1].up.device.type == "cpu" else GPU_NUMBERS
+    return max(1, limit // max(crossing.row_size for crossing in crossings))
+
+
+def _places(wanted: Tensor, limit: int) -> Iterator[Places]:
+    """All wanted neurons of a map, two rows each and up to `limit` rows at once.
+
+    The places with the most come first, so that those taken together have similar numbers of wanted channels; what a
+    place has fewer is made up with unwanted ones.
     """
-    n, H, W, C = wanted.shape
-    flat = wanted.reshape(-1, C)
+    _, height, width, channels = wanted.shape
+    flat = wanted.reshape(-1, channels)
     counts, order = flat.sum(1).sort(descending=True)
-    counts = counts.tolist()
-    start = 0
-    while start < len(counts) and counts[start] > 0:
-        s = counts[start]
-        g = max(1, limit // (2 * s))
-        ids = order[start : start + g]
-        channels = flat[ids].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :s]
-        places = torch.stack([ids // (H * W), ids // W % H, ids % W], 1)
-        for part in channels.split(max(1, limit // 2), 1):
-            yield places, part
-        start += g
+    todo, start = counts[counts > 0].tolist(), 0
+    while start < len(todo):
+        places = order[start : min(len(todo), start + max(1, limit // (2 * todo[start])))]
+        first = flat[places].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : todo[start]]
+        i, p, q = places // (height * width), places // width % height, places % width
+        for c in first.split(max(1, limit // 2), dim=1):
+            yield i[:, None], p[:, None], q[:, None], c
+        start += len(places)
 
 
-def rows_a_chunk(crossings: Sequence[Crossing]) -> int:
-    numbers = 1
-    for crossing in crossings:
-        a = math.prod(crossing.patch.size)
-        ch = crossing.up.shape[-1]
-        cols = crossing.stage.kernel.matrix.shape[1] if crossing.stage is not None and crossing.stage.kernel is not None else 1
-        if a == 1: cols = 1
-        numbers = max(numbers, a * max(ch, cols))
-    return max(1, CPU_NUMBERS // numbers)
+def _blocks(images: int, margins: int, limit: int) -> Iterator[tuple[slice, slice]]:
+    """Blocks of images and margins, two rows each and up to `limit` rows in a block."""
+    rows = max(1, min(margins, limit // 2))
+    boxes = max(1, limit // (2 * rows))
+    for i in range(0, images, boxes):
+        for k in range(0, margins, rows):
+            yield slice(i, min(i + boxes, images)), slice(k, min(k + rows, margins))

@@ -34,6 +34,11 @@ class Patch:
         )
         return Patch((rows, columns), _corner(self.first, kernel), _corner(self.last, kernel))
 
+    @property
+    def fixed(self) -> bool:
+        """Whether all patches are at one place."""
+        return self.first == self.last
+
     def covers(self, place: Map) -> bool:
         """Whether the patches are as large as the map or larger."""
         return math.prod(self.size) >= place[0] * place[1]
@@ -59,14 +64,40 @@ def patch_behind(stage: Stage, patch: Patch) -> Patch:
 
 
 def backwards(coefficients: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> tuple[Tensor, Tensor]:
-    """Rows on an affine map's output, (g, r, height, width, channels), and their corners, on its input."""
-    kernel = stage.kernel
-    if kernel is None:
+    """Rows on the affine map's output, (g, r, height, width, channels), and their corners, on its input."""
+    if stage.kernel is None:
         return coefficients, corners
-    columns = coefficients.flatten(0, -2) @ kernel.matrix
-    folded = fold(columns, kernel, patch.size, stage.input_map[2])
-    corners = corners * corners.new_tensor(kernel.stride) - corners.new_tensor(kernel.padding)
-    return settle(folded.unflatten(0, coefficients.shape[:2]), corners, patch.behind(kernel), stage.input_map)
+    columns = coefficients.flatten(0, -2) @ stage.kernel.matrix
+    folded = fold(columns, stage.kernel, patch.size, stage.input_map[2])
+    return arrive(folded.unflatten(0, coefficients.shape[:2]), corners, stage, patch)
+
+
+def arrive(values: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> tuple[Tensor, Tensor]:
+    """Folded rows as they stand on the stage's input: on the whole map if their patches cover it."""
+    assert stage.kernel is not None
+    behind, place = patch.behind(stage.kernel), stage.input_map
+    corners = _corners_behind(corners, stage.kernel)
+    if not behind.covers(place):
+        return values, corners
+    spread = _pad(values, behind, place) if behind.fixed else _scatter(values, corners, behind, place)
+    return spread, torch.zeros_like(corners)
+
+
+def forwards(values: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> Tensor:
+    """Values on the stage's input through its affine map without the bias: the transpose of `backwards`."""
+    if stage.kernel is None:
+        return values
+    behind, place = patch.behind(stage.kernel), stage.input_map
+    if behind.covers(place):
+        whole, corners = values, _corners_behind(corners, stage.kernel)
+        values = _crop(whole, behind, place) if behind.fixed else _gather(whole, corners, behind, place)
+    columns = unfold(values.flatten(0, 1), stage.kernel, patch.size)
+    passed: Tensor = (columns @ stage.kernel.matrix.T).unflatten(0, values.shape[:2])
+    return passed
+
+
+def _corners_behind(corners: Tensor, kernel: Kernel) -> Tensor:
+    return corners * corners.new_tensor(kernel.stride) - corners.new_tensor(kernel.padding)
 
 
 def fold(columns: Tensor, kernel: Kernel, size: Axes, channels: int) -> Tensor:
@@ -78,17 +109,6 @@ def fold(columns: Tensor, kernel: Kernel, size: Axes, channels: int) -> Tensor:
     for i, j in itertools.product(*map(range, kernel.size)):
         folded[:, _reach(0, i, kernel, size), _reach(1, j, kernel, size)] += parts[:, :, :, i, j]
     return folded
-
-
-def forwards(values: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> Tensor:
-    """Values on the patches behind an affine map, through it without its bias: the transpose of `backwards`."""
-    kernel = stage.kernel
-    if kernel is None:
-        return values
-    corners = corners * corners.new_tensor(kernel.stride) - corners.new_tensor(kernel.padding)
-    taken = _unsettle(values, corners, patch.behind(kernel), stage.input_map)
-    columns = unfold(taken.flatten(0, 1), kernel, patch.size)
-    return (columns @ kernel.matrix.T).unflatten(0, values.shape[:2])
 
 
 def unfold(values: Tensor, kernel: Kernel, size: Axes) -> Tensor:
@@ -106,40 +126,41 @@ def _reach(axis: int, offset: int, kernel: Kernel, size: Axes) -> slice:
     return slice(start, start + (size[axis] - 1) * stride + 1, stride)
 
 
-def settle(values: Tensor, corners: Tensor, patch: Patch, place: Map) -> tuple[Tensor, Tensor]:
-    """The rows on the whole map if their patches cover it, else as they are."""
-    if not patch.covers(place):
-        return values, corners
-    if patch.first == patch.last:
-        (top, left), (height, width) = patch.first, patch.size
-        edges = (0, 0, left, place[1] - left - width, top, place[0] - top - height)
-        values = functional.pad(values, edges) if any(edges) else values
-    else:
-        values = _scatter(values, corners, patch, place)
-    return values, torch.zeros_like(corners)
+def _pad(values: Tensor, patch: Patch, place: Map) -> Tensor:
+    """Patches that are all at one corner, with zeros around them as large as the map; what laps over it is cut."""
+    (top, left), (height, width) = patch.first, patch.size
+    edges = (0, 0, left, place[1] - left - width, top, place[0] - top - height)
+    return functional.pad(values, edges) if any(edges) else values
 
 
-def _unsettle(values: Tensor, corners: Tensor, patch: Patch, place: Map) -> Tensor:
-    """The patches of whole maps, if `settle` makes whole maps of patches, else the values as they are."""
-    if not patch.covers(place):
-        return values
-    if patch.first == patch.last:
-        (top, left), (height, width) = patch.first, patch.size
-        edges = (0, 0, -left, left + width - place[1], -top, top + height - place[0])
-        return functional.pad(values, edges) if any(edges) else values
-    padded = functional.pad(values, (0, 0, *patch.overlap(place)))
-    views = padded.unfold(2, patch.size[0], 1).unfold(3, patch.size[1], 1)
-    p, q = (corners - corners.new_tensor(patch.first)).unbind(1)
-    return views[torch.arange(len(values), device=values.device), :, p, q].permute(0, 1, 3, 4, 2)
+def _crop(values: Tensor, patch: Patch, place: Map) -> Tensor:
+    """The transpose of `_pad`."""
+    (top, left), (height, width) = patch.first, patch.size
+    edges = (0, 0, -left, left + width - place[1], -top, top + height - place[0])
+    return functional.pad(values, edges) if any(edges) else values
 
 
 def _scatter(values: Tensor, corners: Tensor, patch: Patch, place: Map) -> Tensor:
+    """Patches at their corners on maps of zeros; what laps over a map is cut."""
     left, right, top, bottom = patch.overlap(place)
     canvas = values.new_zeros((*values.shape[:2], top + place[0] + bottom, left + place[1] + right, place[2]))
-    views = canvas.unfold(2, patch.size[0], 1).unfold(3, patch.size[1], 1)
-    p, q = (corners - corners.new_tensor(patch.first)).unbind(1)
-    views[torch.arange(len(values), device=values.device), :, p, q] = values.permute(0, 1, 4, 2, 3)
+    _views(canvas, patch)[_at(corners, patch)] = values.permute(0, 1, 4, 2, 3)
     return canvas[:, :, top : top + place[0], left : left + place[1]]
+
+
+def _gather(values: Tensor, corners: Tensor, patch: Patch, place: Map) -> Tensor:
+    """The transpose of `_scatter`."""
+    padded = functional.pad(values, (0, 0, *patch.overlap(place)))
+    return _views(padded, patch)[_at(corners, patch)].permute(0, 1, 3, 4, 2)
+
+
+def _views(canvas: Tensor, patch: Patch) -> Tensor:
+    return canvas.unfold(2, patch.size[0], 1).unfold(3, patch.size[1], 1)
+
+
+def _at(corners: Tensor, patch: Patch) -> tuple[Tensor, slice, Tensor, Tensor]:
+    p, q = (corners - corners.new_tensor(patch.first)).unbind(1)
+    return torch.arange(len(corners), device=corners.device), slice(None), p, q
 
 
 def windows(values: Tensor, patch: Patch) -> Tensor:
@@ -148,5 +169,6 @@ def windows(values: Tensor, patch: Patch) -> Tensor:
     Beyond the map's edge there are zeros.
     """
     height, width = patch.size
-    padded = functional.pad(values, (0, 0, *patch.overlap((values.shape[1], values.shape[2], values.shape[3]))))
+    _, rows, columns, channels = values.shape
+    padded = functional.pad(values, (0, 0, *patch.overlap((rows, columns, channels))))
     return padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)

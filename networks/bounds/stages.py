@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from networks.bounds.interval import PREPARED_NETWORKS, UNIT
+from networks.bounds.interval import PREPARED_NETWORKS, UNIT, AffineStep, layer_steps
 from networks.layers import Conv2d, LayerList, Linear, ReLU, Shape
 
 Map = tuple[int, int, int]  # height, width, channels
@@ -45,6 +45,8 @@ class Stage:
     ----------
     kernel : Kernel or None
         The affine map; None is the identity, where a network begins with a ReLU.
+    step : AffineStep or None
+        Its interval step; None for the identity.
     bias : Tensor, shape (channels,), float64
     inner, affine, outer : int
         The layers whose outputs are the affine map's input, its output, and what the ReLU takes, which differs from the
@@ -55,6 +57,7 @@ class Stage:
     """
 
     kernel: Kernel | None
+    step: AffineStep | None
     bias: Tensor
     inner: int
     affine: int
@@ -81,7 +84,7 @@ def stages_of(network: LayerList, device: torch.device) -> Stages:
     for index, layer in enumerate(network.layers):
         before = stages[-1].map if stages else box_map
         if isinstance(layer, Linear | Conv2d):
-            stages.append(_affine_stage(layer, index, network.shapes[index], before, device))
+            stages.append(_affine_stage(network, index, before, device))
         elif not stages:
             if isinstance(layer, ReLU):
                 stages.append(_identity_stage(index, box_map, device))
@@ -103,15 +106,18 @@ def on_map(values: Tensor, place: Map) -> Tensor:
     return values.reshape(-1, channels, height, width).permute(0, 2, 3, 1).contiguous()
 
 
-def _affine_stage(layer: Linear | Conv2d, index: int, shape: Shape, before: Map, device: torch.device) -> Stage:
-    bias = torch.tensor(layer.bias, device=device)
+def _affine_stage(network: LayerList, index: int, before: Map, device: torch.device) -> Stage:
+    layer, step = network.layers[index], layer_steps(network, device)[index]
+    assert isinstance(layer, Linear | Conv2d)
+    assert isinstance(step, AffineStep)
     kernel = _linear_kernel(layer, before, device) if isinstance(layer, Linear) else _conv_kernel(layer, device)
-    return Stage(kernel, bias, index - 1, index, index, False, before, to_map(shape))
+    place = to_map(network.shapes[index])
+    return Stage(kernel, step, step.bias, index - 1, index, index, False, before, place)
 
 
 def _identity_stage(index: int, box_map: Map, device: torch.device) -> Stage:
     bias = torch.zeros(box_map[2], dtype=torch.float64, device=device)
-    return Stage(None, bias, index - 1, index - 1, index - 1, True, box_map, box_map)
+    return Stage(None, None, bias, index - 1, index - 1, index - 1, True, box_map, box_map)
 
 
 def _linear_kernel(layer: Linear, before: Map, device: torch.device) -> Kernel:

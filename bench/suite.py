@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.choices import BY_PROPAGATION, OWN_BOUNDS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
+from bench.choices import BY_PROPAGATION, DEFAULT_BOUNDS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
 from networks.errors import SuiteError
 from networks.instance import Clip, check_clip
 from solvers.formulation import OWN_STABLE, Query, Relu, Rows, Stable
@@ -70,13 +70,13 @@ class VerifyTable(_Table):
     methods: tuple[Method, ...] = Field(min_length=1)
     solvers: tuple[str, ...] = Field(default=("highs",), min_length=1)
     # The switches of `bench.verify`: each counts only for the methods to which it means something.
-    bounds: tuple[Bounds, ...] | None = Field(default=None, min_length=1)  # each method's own unless given
+    bounds: tuple[Bounds, ...] = Field(default=(DEFAULT_BOUNDS,), min_length=1)
     goals: tuple[Goal, ...] = Field(default=("margin",), min_length=1)
     formulations: tuple[Rows, ...] = Field(default=("compact",), min_length=1)
     stable: tuple[Stable, ...] | None = Field(default=None, min_length=1)  # each formulation's own unless given
     relus: tuple[Relu, ...] = Field(default=("bigm",), min_length=1)
     queries: tuple[Query, ...] = Field(default=("each",), min_length=1)
-    stops: tuple[Stop, ...] = Field(default=("cutoff",), min_length=1)
+    stops: tuple[Stop, ...] = Field(default=("row",), min_length=1)
     starts: tuple[Start, ...] = Field(default=("none",), min_length=1)
     clip: ClipTable = (0.0, 1.0)
     time_limit_s: Positive | None = None
@@ -231,7 +231,7 @@ def _switches(table: VerifyTable, method: str) -> Iterator[dict[str, Any]]:
     """Every combination of the switches that mean something to the method; the same one may come again."""
     for goal, rows in product(table.goals, table.formulations):
         asked = {
-            "bounds": table.bounds or (OWN_BOUNDS[method],),
+            "bounds": table.bounds,
             "goal": (goal_of(method, goal),),
             "formulation": (rows,),
             "stable": table.stable or (OWN_STABLE[rows],),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.choices import SLOPES
+from bench.choices import DEFAULT_BOUNDS, SLOPES
 from bench.methods import relaxation, staged
 from bench.methods.answer import Answer
 from bench.methods.bounding import bounded, margin_bounds
@@ -49,13 +49,13 @@ def verify(
     time_limit_s: float | None = None,
     threads: int = 1,
     seed: int = 0,
-    bounds: str | None = None,
+    bounds: str = DEFAULT_BOUNDS,
     goal: str = "margin",
     formulation: str = "compact",
     stable: str | None = None,
     relu: str = "bigm",
     query: str = "each",
-    stop: str | None = None,
+    stop: str = "row",
     start: str = "none",
 ) -> Outcome:
     """Bound the worst-case margins of `network` around `x`, and say what follows.
@@ -82,9 +82,9 @@ def verify(
         Wall-clock seconds for the encoding and all targets' solves together.
     threads, seed : int
         Of the solver.
-    bounds : {"interval", "linear", "alpha", "lp", "milp"}, optional
+    bounds : {"interval", "linear", "alpha", "lp", "milp"}
         The pre-activation bounds that a model is made from: propagated, or tightened by the solver's LPs or by its
-        MILPs (`solvers.tighten`; half of the time limit at most). By default "linear" for `lp`, "lp" for the others.
+        MILPs (`solvers.tighten`; half of the time limit at most).
     goal : {"margin", "verdict"}
         With "verdict" each target ends as soon as its sign is known, the hardest comes first, and a falsified
         instance ends there. `staged` has no other goal.
@@ -94,9 +94,9 @@ def verify(
         By default compact eliminates stable neurons and textbook keeps them.
     relu : {"bigm", "indicator", "sos1"}
     query : {"each", "maximum"}
-    stop : {"cutoff", "row"}, optional
-        With the goal "verdict", how a MILP is told what is enough: by the solver's own stopping rules (the default),
-        or by a row that leaves no solution with a positive margin.
+    stop : {"row", "cutoff"}
+        With the goal "verdict", how a MILP is told what is enough: by a row that leaves no solution with a positive
+        margin, or only by the solver's own stopping rules.
     start : {"none", "witness"}
         Whether a MILP starts from the worst input that an attack has found for each target.
 

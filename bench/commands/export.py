@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.choices import DEFAULT_BOUNDS
 from bench.commands.options import ClipText, Data, FormulationName, Stable, choose_input, parse_clip
 from bench.console import console
 
@@ -22,7 +23,7 @@ def export(
     target: Annotated[int | None, typer.Option("--target", "-t", help="The class to compare with (MPS, LP).")] = None,
     clip: ClipText = "0,1",
     relaxation: Annotated[bool, typer.Option(help="The LP relaxation instead of the MILP.")] = False,
-    bounds: Annotated[str, typer.Option(help="interval, linear or alpha; lp or milp by HiGHS.")] = "linear",
+    bounds: Annotated[str, typer.Option(help="interval, linear or alpha; lp or milp by HiGHS.")] = DEFAULT_BOUNDS,
     formulation: FormulationName = "compact",
     stable: Stable = None,
     data: Data = None,

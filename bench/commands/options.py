@@ -21,12 +21,7 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder with the full 
 Targets = Annotated[
     list[int] | None, typer.Option("--target", "-t", help="A class to compare with; may be given again.")
 ]
-Bounds = Annotated[
-    str | None,
-    typer.Option(
-        help=f"Of the neurons of a model: {', '.join(SWITCHES['bounds'])}.", show_default="linear for lp, else lp"
-    ),
-]
+Bounds = Annotated[str, typer.Option(help=f"Of a model's neurons: {', '.join(SWITCHES['bounds'])}.")]
 FormulationName = Annotated[str, typer.Option("--formulation", help="compact or textbook.")]
 Stable = Annotated[
     str | None,

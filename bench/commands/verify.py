@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.choices import METHODS
+from bench.choices import DEFAULT_BOUNDS, METHODS
 from bench.commands.options import (
     Bounds,
     ClipText,
@@ -44,7 +44,7 @@ def verify(
     time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the solver.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
-    bounds: Bounds = None,
+    bounds: Bounds = DEFAULT_BOUNDS,
     goal: Annotated[str, typer.Option(help="margin, or verdict: stop where the sign is known.")] = "margin",
     formulation: FormulationName = "compact",
     stable: Stable = None,

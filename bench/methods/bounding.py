@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from networks.bounds.linear import linear_bounds, linear_margins
 from numpy.typing import NDArray
 
 from bench.choices import SLOPES
 from bench.methods.question import Question
 from bench.methods.settings import Settings
 from networks.bounds.interval import interval_bounds, interval_margins
+from networks.bounds.linear import linear_bounds, linear_margins
 from networks.layers import Array
 from networks.lowering import BoundsPair
 from solvers.registry import get

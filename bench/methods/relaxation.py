@@ -38,8 +38,8 @@ def solve(
     bounded : Bounded
         What the model is made from. A target that the solver does not finish keeps these bounds on its margin.
     deadline : float
-        On `time.perf_counter()`, for the encoding and all targets together: each target gets an equal share of what is
-        left.
+        On `time.perf_counter()`, for the encoding and all targets together. Of margins, each gets an equal share of
+        what is left; for a verdict the hardest target may take it all.
     starts : ndarray, shape (k, inputs), optional
         An input for each target to start the MILP from.
     """
@@ -111,15 +111,16 @@ class _Search:
         return [int(index) for index in np.argsort(self.known, kind="stable")]
 
     def _solve(self, index: int, left: int) -> SolveResult:
-        """Objective `index`, with an equal share of the time for each of the objectives left; results in its unit."""
-        share = (self.deadline - time.perf_counter()) / left
+        """Objective `index`, of which `left` are left to solve; results in its unit."""
+        # A verdict needs every target: the hardest may take all the time there is.
+        share = (self.deadline - time.perf_counter()) / (1 if self._verdict_wanted else left)
         if share <= 0:
             return SolveResult(Status.TIME_LIMIT)
         session, scale = self._at(index)
         limit = self._limit(index)
         result = self._stopping(session, share, limit / scale)
         bound = believed_bound(session.model, result) * scale
-        if self._by_row and result.status in NO_SOLUTION:
+        if self._by_row and (result.status in NO_SOLUTION or result.dual_bound >= limit / scale):
             bound = limit
         return replace(result, objective=result.objective * scale, dual_bound=bound)
 

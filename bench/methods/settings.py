@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.choices import BY_MILP, BY_PROPAGATION, METHODS, OWN_BOUNDS, SWITCHES, applicable, check_choice, goal_of
+from bench.choices import BY_MILP, BY_PROPAGATION, DEFAULT_BOUNDS, METHODS, SWITCHES, applicable, check_choice, goal_of
 from networks.errors import InputError
 from solvers.backend import SolverOptions
 from solvers.formulation import OWN_STABLE, Formulation
 from solvers.registry import get
 
-# What a switch is where it is not asked for, those without one value for all methods excepted.
-USUAL = {name: values[0] for name, values in SWITCHES.items() if name not in ("bounds", "stable")}
+# What a switch is where it is not asked for; `stable` then is what the formulation has.
+USUAL = {name: values[0] for name, values in SWITCHES.items()} | {"bounds": DEFAULT_BOUNDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Settings:
 
     def _usual(self) -> dict[str, str]:
         rows = self.formulation or USUAL["formulation"]
-        return {**USUAL, "bounds": OWN_BOUNDS.get(self.method, "interval"), "stable": OWN_STABLE[rows]}
+        return USUAL | {"stable": OWN_STABLE[rows]}
 
     def _refuse_what_means_nothing(self) -> None:
         for name, value in self._usual().items():

@@ -117,7 +117,7 @@ def test_other_solvers_keep_them_with_each_switch_alone(solver: str) -> None:
     [
         ({"method": "lp", "query": "maximum"}, "query is 'maximum', but method lp with goal margin has no such switch"),
         ({"method": "linear", "relu": "sos1"}, "relu is 'sos1', but method linear has no such switch"),
-        ({"method": "milp", "stop": "row"}, "stop is 'row', but method milp with goal margin has no such switch"),
+        ({"method": "milp", "stop": "cutoff"}, "stop is 'cutoff', but method milp with goal margin has no such switch"),
         ({"method": "milp", "relu": "sos1"}, "solver highs has no SOS1 constraints"),
         ({"method": "milp", "relu": "indicator"}, "solver highs has no indicator constraints"),
         (

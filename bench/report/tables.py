@@ -13,7 +13,7 @@ from bench.report.render import Section, Table, count, number, percent, plain_nu
 from bench.report.setups import setup_lines, setup_table
 from bench.report.stages import stage_table
 from bench.report.switches import switch_table
-from bench.report.tightness import tightness_tables
+from bench.report.tightness import gap_table, tightness_tables
 
 OF_ATTACK = {
     "steps": ", {} steps",
@@ -48,6 +48,7 @@ def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Se
     tables = [
         verdict_table(results),
         time_table(results),
+        gap_table(results),
         *tightness_tables(labelled, targets),
         stage_table(labelled, targets, results),
         switch_table(labelled),
@@ -60,29 +61,24 @@ def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Se
 
 
 def verdict_table(results: pd.DataFrame) -> Table:
-    """Outcomes, bound gap and seconds for each epsilon and setup."""
+    """Outcomes and seconds for each epsilon and setup."""
     counted = results.assign(**{name: results["outcome"] == name for name in OUTCOMES})
     grouped = by_setup(counted)
     frame = grouped.agg(n=("rank", "size"), **{HEADERS[name]: (name, "sum") for name in reversed(OUTCOMES)})
-    frame["bound\ngap"] = grouped["bound_gap"].mean()
-    frame["no\nbound"] = grouped["no_bound"].sum()
     frame["median\ntime"] = grouped["total_s"].median()
     frame["95 %\ntime"] = grouped["total_s"].quantile(0.95)
     frame["total\ntime"] = grouped["total_s"].sum(min_count=1)
-    empty = [name for name in (HEADERS["failed"], "no\nbound") if not frame[name].any()]
-    counts = dict.fromkeys(["n", *HEADERS.values(), "no\nbound"], count)
+    left_out = [] if frame[HEADERS["failed"]].any() else [HEADERS["failed"]]
+    counts = dict.fromkeys(["n", *HEADERS.values()], count)
     times = dict.fromkeys(["median\ntime", "95 %\ntime", "total\ntime"], seconds)
-    formats = {EPSILON_HEADER: plain_number, **counts, "bound\ngap": number, **times}
-    shown = flat(frame.drop(columns=empty)).rename(columns={"epsilon": EPSILON_HEADER})
+    shown = flat(frame.drop(columns=left_out)).rename(columns={"epsilon": EPSILON_HEADER})
+    formats = {EPSILON_HEADER: plain_number, **counts, **times}
     return Table("Verdicts", shown, formats, VERDICT_TERMS, grouped=EPSILON_HEADER)
 
 
 VERDICT_TERMS = (
     "n: instances, each an image and an epsilon. Repeats and seeds of one instance count once: the medians of their "
-    "times and gaps, the weakest of their outcomes (failed, unknown, falsified, verified).",
-    "bound gap: best known upper bound of a margin, by any method on the same instance, minus the lower bound; mean "
-    "over the targets, then over the instances. Those without a finite bound for every target are left out and stand "
-    "under `no bound`; those with goal verdict, staged ones among them, owe none.",
+    "times and bounds, the weakest of their outcomes (failed, unknown, falsified, verified).",
     "time: from bounds to verdict, without failed rows; unknown ones count with the time that they took. 95 %: the "
     "time within which 95 % of the instances end, between two of them linearly.",
 )

@@ -9,9 +9,27 @@ from typing import Any
 import pandas as pd
 
 from bench.report.frame import INSTANCE, answers_margins
-from bench.report.instances import EPSILON_FORMAT
+from bench.report.instances import EPSILON_FORMAT, by_setup, flat
 from bench.report.labels import method_rank
 from bench.report.render import Format, Table, count, number, ratio
+
+
+def gap_table(results: pd.DataFrame) -> Table:
+    """How far each setup's lower bounds are from the best known upper ones, for each epsilon and setup."""
+    owing = by_setup(results[results["owes_bounds"]])
+    gaps = owing["bound_gap"]
+    frame = pd.DataFrame({"n": gaps.size(), "bound gap": gaps.mean(), "no bound": gaps.size() - gaps.count()})
+    left_out = [] if frame["no bound"].any() else ["no bound"]
+    formats: dict[str, Format] = {**EPSILON_FORMAT, "n": count, "bound gap": number, "no bound": count}
+    return Table("Bound gaps", flat(frame.drop(columns=left_out)), formats, (GAP_TERM, SIGN_TERM), grouped="epsilon")
+
+
+GAP_TERM = (
+    "bound gap: best known upper bound of a margin, by any method on the same instance, minus the lower bound; mean "
+    "over the targets, then over the instances. Those without a finite bound for every target are left out and stand "
+    "under `no bound`."
+)
+SIGN_TERM = "Rows with goal verdict, staged ones among them, are left out: they answer a sign, not a margin."
 
 
 def tightness_tables(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[Table]:
@@ -23,29 +41,19 @@ def tightness_tables(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[Tabl
     ratios = [str(name) for name in lines if "/" in str(name)]
     means = sorted(set(map(str, lines)) - {"epsilon", "variant", "targets", *ratios}, key=method_rank)
     lines["variant"] = lines["variant"].replace("", "usual")
-    formats: dict[str, Format] = {**EPSILON_FORMAT, "targets": count}
-    return [
-        Table(
-            "How tight the bounds are",
-            lines[[*keys, "targets", *means]],
-            formats | dict.fromkeys(means, number),
-            (BOUND_TERM,),
-            grouped="epsilon",
-        ),
-        Table(
-            "What tighter bounds cost",
-            lines[[*keys, *ratios]],
-            formats | dict.fromkeys(ratios, ratio),
-            (COST_TERM,),
-            grouped="epsilon",
-        ),
+    formats: dict[str, Format] = {**EPSILON_FORMAT, "targets": count, **dict.fromkeys(means, number)}
+    formats |= dict.fromkeys(ratios, ratio)
+    bounds, costs = lines[[*keys, "targets", *means]], lines[[*keys, *ratios]]
+    tables = [
+        Table("How tight the bounds are", bounds, formats, (BOUND_TERM, SIGN_TERM), grouped="epsilon"),
+        Table("What tighter bounds cost", costs, formats, (COST_TERM,), grouped="epsilon"),
     ]
+    return tables if ratios else tables[:1]
 
 
 BOUND_TERM = (
     "Mean lower bound on the margin over the targets for which every method shown has one, medians over repeats; "
-    "a MILP that met its time limit counts with the bound that it had. Rows with goal verdict, staged ones among them, "
-    "are left out: they answer a sign, not a margin. usual: every switch at its usual value."
+    "a MILP that met its time limit counts with the bound that it had. usual: every switch at its usual value."
 )
 COST_TERM = "Total seconds of one method over those of another, on the instances of those targets."
 

@@ -55,11 +55,12 @@ def test_only_rows_that_differ_in_nothing_else_are_paired(tmp_path: Path) -> Non
 
 
 def test_a_switch_that_means_nothing_to_one_of_two_is_no_difference(tmp_path: Path) -> None:
-    rows = [milp_row(total_s=2.0), milp_row(goal="verdict", total_s=1.0), milp_row(goal="verdict", stop="row")]
+    usual, other = SWITCHES["stop"]
+    rows = [milp_row(total_s=2.0), milp_row(goal="verdict", total_s=1.0), milp_row(goal="verdict", stop=other)]
     frame = lines(tmp_path, *rows)
     assert frame[["switch", "value", "n"]].values.tolist() == [
         ["goal", "verdict / margin", 1],
-        ["stop", "row / cutoff", 1],
+        ["stop", f"{other} / {usual}", 1],
     ]
     assert frame["time"][0] == pytest.approx(0.5)
 

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.bench.made_rows import made_run, only, tables_of, verify_row
+from tests.bench.made_rows import failed, made_run, only, tables_of, verify_row
 
 TIGHTNESS, COST = "How tight the bounds are", "What tighter bounds cost"
+
+
+def test_rows_without_a_finite_bound_are_left_out_of_the_gap_and_counted(tmp_path: Path) -> None:
+    rows = [verify_row(), verify_row(image=1, lower=[1.0, None]), failed(verify_row(image=2), "OSError: disk")]
+    line = only(tables_of(made_run(tmp_path, *rows))["Bound gaps"], method="lp")
+    assert (line["bound gap"], line["no bound"], line["n"]) == (3.0, 1, 2)
+
+
+def test_rows_that_answer_a_sign_owe_no_bound(tmp_path: Path) -> None:
+    skipped: dict[str, Any] = {"lower": [1e-6, None], "status": ["target_reached", "skipped"], "upper": [-1.0, 2.0]}
+    rows = [
+        verify_row(),
+        verify_row(method="milp", goal="verdict", verdict="falsified", **skipped),
+        verify_row(method="staged", verdict="falsified", **skipped),
+    ]
+    table = tables_of(made_run(tmp_path, *rows))["Bound gaps"]
+    assert table.frame["method"].tolist() == ["lp"]
+    assert table.frame["bound gap"].tolist() == [((-1.0 - 1.0) + (2.0 + 1.0)) / 2]  # their inputs' margins count
+    assert "Bound gaps" not in tables_of(made_run(tmp_path, *rows[1:]))
 
 
 def test_methods_are_compared_over_common_targets(tmp_path: Path) -> None:
@@ -57,4 +77,10 @@ def test_bounds_that_were_only_to_show_a_sign_are_not_compared(tmp_path: Path) -
     tables = tables_of(made_run(tmp_path, *rows))
     assert tables[TIGHTNESS].frame[["interval", "lp"]].values.tolist() == [[-3.0, 0.5]]
     assert "staged" not in tables[TIGHTNESS].frame
-    assert "answer a sign" in tables[TIGHTNESS].definitions[0]
+    assert "answer a sign" in tables[TIGHTNESS].definitions[-1]
+
+
+def test_bounds_without_times_have_no_costs(tmp_path: Path) -> None:
+    tables = tables_of(made_run(tmp_path, *(verify_row(method=method, total_s=None) for method in ("dual", "lp"))))
+    assert TIGHTNESS in tables
+    assert COST not in tables

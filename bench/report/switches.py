@@ -35,7 +35,7 @@ def switch_table(labelled: pd.DataFrame) -> Table:
 FORMATS: dict[str, Format] = {
     "n": count,
     "time": ratio,
-    "won/\nlost": str,
+    "won /\nlost": str,
     "at\nlimit": count,
     **dict.fromkeys(SIZES.values(), ratio),
     "only\nby": str,
@@ -85,7 +85,7 @@ def _compared(pairs: pd.DataFrame) -> dict[str, Any]:
         "method": f"{pairs['method'].iloc[0]} {pairs['solver'].iloc[0]}",
         "n": len(timed),
         "time": np.exp(np.log(quotient).mean()),
-        "won/\nlost": f"{(quotient < 1).sum()}/{(quotient > 1).sum()}",
+        "won /\nlost": f"{(quotient < 1).sum()}/{(quotient > 1).sum()}",
         "at\nlimit": int((timed["at_limit"] | timed["at_limit_other"]).sum()),
         **{header: _ratio_of_sums(pairs, name) for name, header in SIZES.items()},
         "only\nby": f"{(first & ~other).sum()}/{(other & ~first).sum()}",

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.choices import BY_PROPAGATION, DEFAULT_BOUNDS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
+from bench.choices import BY_PROPAGATION, Bounds, Goal, Method, Start, Stop, applicable, goal_of
 from networks.errors import SuiteError
 from networks.instance import Clip, check_clip
 from solvers.formulation import OWN_STABLE, Query, Relu, Rows, Stable
@@ -70,7 +70,7 @@ class VerifyTable(_Table):
     methods: tuple[Method, ...] = Field(min_length=1)
     solvers: tuple[str, ...] = Field(default=("highs",), min_length=1)
     # The switches of `bench.verify`: each counts only for the methods to which it means something.
-    bounds: tuple[Bounds, ...] = Field(default=(DEFAULT_BOUNDS,), min_length=1)
+    bounds: tuple[Bounds, ...] = Field(default=("linear",), min_length=1)
     goals: tuple[Goal, ...] = Field(default=("margin",), min_length=1)
     formulations: tuple[Rows, ...] = Field(default=("compact",), min_length=1)
     stable: tuple[Stable, ...] | None = Field(default=None, min_length=1)  # each formulation's own unless given

@@ -50,9 +50,7 @@ def verify(
     stable: Stable = None,
     relu: Relu = "bigm",
     query: Annotated[str, typer.Option(help="each target by itself, or the maximum of all in one model.")] = "each",
-    stop: Annotated[
-        str | None, typer.Option(help="How to stop at a sign: cutoff or row.", show_default="cutoff")
-    ] = None,
+    stop: Annotated[str, typer.Option(help="At a sign, by a row, or the solver's own cutoff.")] = "row",
     start: Annotated[str, typer.Option(help="none, or witness: start the MILP from an attack's input.")] = "none",
     data: Data = None,
     json: Json = False,

@@ -35,7 +35,7 @@ def switch_table(labelled: pd.DataFrame) -> Table:
 FORMATS: dict[str, Format] = {
     "n": count,
     "time": ratio,
-    "won /\nlost": str,
+    "won:\nlost": str,
     "at\nlimit": count,
     **dict.fromkeys(SIZES.values(), ratio),
     "only\nby": str,
@@ -46,9 +46,9 @@ SWITCH_TERMS = (
     "switch that means nothing to one of the two counts as equal. Repeats count once, by their median time and weakest "
     "outcome. Both must have been solved, or have met the time limit: such a time counts as it is, and the pair under "
     "`at limit`.",
-    "time: geometric mean, over the pairs, of the first one's total time over the other's. won/lost: pairs in which "
+    "time: geometric mean, over the pairs, of the first one's total time over the other's. won and lost: pairs in which "
     "the first one took less time / more. binaries, rows: of all the models of the first over those of the other.",
-    "only by: pairs, measured to the end or not, in which only the first one has a verdict / only the other one.",
+    "only by: pairs, measured to the end or not, in which only the first one has a verdict : only the other one.",
 )
 
 
@@ -85,10 +85,10 @@ def _compared(pairs: pd.DataFrame) -> dict[str, Any]:
         "method": f"{pairs['method'].iloc[0]} {pairs['solver'].iloc[0]}",
         "n": len(timed),
         "time": np.exp(np.log(quotient).mean()),
-        "won /\nlost": f"{(quotient < 1).sum()}/{(quotient > 1).sum()}",
+        "won:\nlost": f"{(quotient < 1).sum()}:{(quotient > 1).sum()}",
         "at\nlimit": int((timed["at_limit"] | timed["at_limit_other"]).sum()),
         **{header: _ratio_of_sums(pairs, name) for name, header in SIZES.items()},
-        "only\nby": f"{(first & ~other).sum()}/{(other & ~first).sum()}",
+        "only\nby": f"{(first & ~other).sum()}:{(other & ~first).sum()}",
         "contradicted": (first & other & (pairs["outcome"] != pairs["outcome_other"])).sum(),
     }
 

@@ -38,7 +38,7 @@ def test_times_are_compared_pair_by_pair(tmp_path: Path) -> None:
     line = lines(tmp_path, *rows).iloc[0]
     assert line[["switch", "value", "n"]].tolist() == ["bounds", "lp / interval", 4]
     assert line["time"] == pytest.approx(0.5**0.25)
-    assert line["won / lost"] == "2/1"
+    assert line["won: lost"] == "2:1"
 
 
 def test_only_rows_that_differ_in_nothing_else_are_paired(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_rows_at_the_time_limit_count_and_are_marked(tmp_path: Path) -> None:
 def test_the_time_of_what_ended_otherwise_is_no_measurement(tmp_path: Path, status: str) -> None:
     rows = [milp_row(total_s=0.001, status=[status] * 2), milp_row(bounds="lp", verdict="verified")]
     line = lines(tmp_path, *rows).iloc[0]
-    assert (line["n"], line["won / lost"], line["only by"]) == (0, "0/0", "1/0")
+    assert (line["n"], line["won: lost"], line["only by"]) == (0, "0:0", "1:0")
     assert math.isnan(line["time"])
 
 
 def test_a_failed_row_is_undecided_and_without_time(tmp_path: Path) -> None:
     rows = [milp_row(verdict="verified"), failed(milp_row(bounds="lp"), "MemoryError: too large")]
     line = lines(tmp_path, *rows).iloc[0]
-    assert (line["n"], line["only by"]) == (0, "0/1")
+    assert (line["n"], line["only by"]) == (0, "0:1")
 
 
 def test_repeats_count_once_by_median_time_and_weakest_outcome(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_repeats_count_once_by_median_time_and_weakest_outcome(tmp_path: Path) -
     for repeat, (total_s, verdict) in enumerate(zip(times, verdicts, strict=True)):
         rows.append(milp_row(repeat=repeat, start="witness", verdict=verdict, total_s=total_s))
     line = lines(tmp_path, *rows).iloc[0]
-    assert (line["n"], line["only by"]) == (1, "0/1")
+    assert (line["n"], line["only by"]) == (1, "0:1")
     assert line["time"] == pytest.approx(0.5)
 
 
@@ -137,7 +137,7 @@ def test_contradicting_verdicts_are_counted_below(tmp_path: Path) -> None:
     rows += [milp_row(image=0, bounds="lp", verdict="verified"), milp_row(image=1, bounds="lp", verdict="falsified")]
     assert table(tmp_path, *rows[:4]).notes == ("Check: no pairs with contradicting verdicts.",)
     assert table(tmp_path, *rows).notes == ("Check: 1 pair with contradicting verdicts.",)
-    assert lines(tmp_path, *rows)["only by"].tolist() == ["0/0"]
+    assert lines(tmp_path, *rows)["only by"].tolist() == ["0:0"]
 
 
 def test_methods_without_a_solver_have_no_switches(tmp_path: Path) -> None:
@@ -159,4 +159,4 @@ def test_the_table_fits_a_terminal_and_breaks_no_word(tmp_path: Path, width: int
     text = printed(run_sections(made_run(tmp_path, *rows)), width)
     assert max(map(len, text)) <= width
     words = set(" ".join(text[text.index(TITLE) :]).split())
-    assert {"formulation", "textbook", "eliminate", "indicator", "witness", "gurobi", "20", "0/0"} <= words
+    assert {"formulation", "textbook", "eliminate", "indicator", "witness", "gurobi", "20", "0:0"} <= words

@@ -46,8 +46,8 @@ SWITCH_TERMS = (
     "switch that means nothing to one of the two counts as equal. Repeats count once, by their median time and weakest "
     "outcome. Both must have been solved, or have met the time limit: such a time counts as it is, and the pair under "
     "`at limit`.",
-    "time: geometric mean, over the pairs, of the first one's total time over the other's. won and lost: pairs in which "
-    "the first one took less time / more. binaries, rows: of all the models of the first over those of the other.",
+    "time: geometric mean, over the pairs, of the first one's total time over the other's. won: lost: pairs in "
+    "which the first one took less time : more. binaries, rows: of all models of the first over those of the other.",
     "only by: pairs, measured to the end or not, in which only the first one has a verdict : only the other one.",
 )
 

@@ -36,15 +36,15 @@ SMALLEST_NORMAL = 2.0**-1022
 
 
 def believed_bound(model: LinearModel, result: SolveResult) -> float:
-    """The lower bound to go by: what the row duals certify, else the solver's own, as far as its status has one.
+    """The lower bound to go by: the solver's own, of an LP only as far as its row duals certify it.
 
     INFEASIBLE has none: what it would prove depends on what was asked.
     """
-    if result.status not in BOUNDING:
+    if result.status not in BOUNDING or not math.isfinite(result.dual_bound):
         return -math.inf
     certified = -math.inf if result.row_duals is None else certified_bound(model, result.row_duals)
     # Columns without bounds, as the textbook formulation has them, leave the duals nothing to prove.
-    return certified if math.isfinite(certified) or not math.isfinite(result.dual_bound) else result.dual_bound
+    return min(result.dual_bound, certified) if math.isfinite(certified) else result.dual_bound
 
 
 def weak_duality_bound(model: LinearModel, row_duals: Array) -> float:

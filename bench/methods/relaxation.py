@@ -14,7 +14,7 @@ from bench.methods.question import Question
 from bench.methods.settings import Settings
 from networks.layers import Array
 from solvers.backend import Session, SolverOptions
-from solvers.certify import BOUNDING, SOLVER_SAFETY, believed_bound
+from solvers.certify import SOLVER_SAFETY, believed_bound
 from solvers.encode import encode
 from solvers.encoding import Encoding, objective_at_most
 from solvers.registry import get
@@ -22,7 +22,6 @@ from solvers.result import SolveResult, Status
 
 SOURCES = {True: "LP relaxation by {}", False: "MILP dual bound by {}"}
 COUNTED = ("nodes", "simplex_iterations", "work")
-STOPPED = {status.value for status in BOUNDING - {Status.OPTIMAL}}
 # Unbounded is none of our models: the input is boxed, and all else follows from it.
 NO_SOLUTION = {Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED}
 SKIPPED = "skipped"  # the status of a target that was not asked, as another one had decided the instance
@@ -36,7 +35,7 @@ def solve(
     Parameters
     ----------
     bounded : Bounded
-        What the model is made from. A target that the solver does not finish keeps these bounds on its margin.
+        What the model is made from. A row of a solver has the solver's own bounds on the margins, not these.
     deadline : float
         On `time.perf_counter()`, for the encoding and all targets together. Of margins, each gets an equal share of
         what is left; for a verdict the hardest target may take it all.
@@ -116,9 +115,10 @@ class _Search:
         share = (self.deadline - time.perf_counter()) / (1 if self._verdict_wanted else left)
         if share <= 0:
             return SolveResult(Status.TIME_LIMIT)
+        end = time.perf_counter() + share
         session, scale = self._at(index)
         limit = self._limit(index)
-        result = self._stopping(session, share, limit / scale)
+        result = self._stopping(session, end, limit / scale)
         bound = believed_bound(session.model, result) * scale
         if self._by_row and (result.status in NO_SOLUTION or result.dual_bound >= limit / scale):
             bound = limit
@@ -143,12 +143,11 @@ class _Search:
         """Twice what a lower bound must exceed to count as positive: a margin above it is as good as verified."""
         return 2 * SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[index]))
 
-    def _stopping(self, session: Session, seconds: float, limit: float) -> SolveResult:
+    def _stopping(self, session: Session, end: float, limit: float) -> SolveResult:
         """Solve, for a verdict only until the sign is known.
 
         An incumbent below zero that its replay does not confirm has stopped the search too soon: it goes on then.
         """
-        end = time.perf_counter() + seconds
         if not self._verdict_wanted:
             return self._run(session, end)
         result = self._run(session, end, stop_below=-limit, stop_above=limit)
@@ -187,11 +186,8 @@ def _answer(
     lower = np.array([-math.inf if result is None else result.dual_bound for result in results])
     status = tuple(SKIPPED if result is None else result.status.value for result in results)
     count = len(bounded.lower)  # the one objective of a maximum stands for all targets
-    lower = np.broadcast_to(lower, count)
-    # A search that was stopped early knows at least what its model was made from; one that failed knows nothing.
-    stopped = np.broadcast_to([word in STOPPED for word in status], count)
     return Answer(
-        lower=np.where(stopped, np.maximum(lower, bounded.lower), lower),
+        lower=np.array(np.broadcast_to(lower, count)),
         status=_spread(status, count),
         candidates=np.array(solutions).reshape(len(solutions), encoding.input_count),
         gap=np.broadcast_to([math.inf if result is None else result.gap for result in results], count),

@@ -18,7 +18,7 @@ VERIFY = ("verify", "mnist_small", "-e", "0.01", "-m", "interval")
 ATTACK = ("attack", "mnist_small", "-e", "0.1", "-n", "2", "--device", "cpu")
 BAD_ARGUMENTS = [
     ((*VERIFY[:1], "nosuch", *VERIFY[2:]), "network 'nosuch' is neither a file nor in the zoo (mnist_small, "),
-    ((*VERIFY[:-1], "exact"), "method is 'exact'; expected one of interval, lp, milp"),
+    ((*VERIFY[:-1], "exact"), "method is 'exact'; expected one of interval, linear, alpha, dual, lp, milp, staged"),
     ((*VERIFY, "--formulation", "big"), "formulation is 'big'; expected one of compact, textbook"),
     ((*VERIFY[:-1], "lp", "-s", "cplx"), "solver 'cplx' is not known; expected one of highs, gurobi, cbc, cvxpy"),
     ((*VERIFY[:-1], "lp", "-s", "highs:ipm"), "solver highs:ipm: highs has no variants"),

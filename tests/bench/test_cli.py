@@ -128,7 +128,7 @@ def test_verify_fails_on_a_witness(relubench: RunCommand) -> None:
 
 def test_verify_prints_bounds_verdict_and_times(relubench: RunCommand) -> None:
     ended = relubench("verify", "mnist_small", "-e", 0.01, "-m", "lp", "-t", 3)
-    assert ended.out.startswith("mnist_small, label 7, epsilon 0.01: lp by highs, compact\n")
+    assert ended.out.startswith("mnist_small, label 7, epsilon 0.01: lp by highs\nbounds linear, goal margin, ")
     assert "VERIFIED: LP relaxation by highs\n" in ended.out
     assert "seconds: bounds" in ended.out
     assert "simplex iterations" in ended.out

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from bench import Outcome, Verdict, verify
-from bench.methods.relaxation import SOLVER_SAFETY
 from networks import zoo
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from networks.errors import InputError
@@ -26,6 +25,7 @@ from networks.layers import Array, LayerList, Linear, ReLU
 from solvers import registry
 from solvers.backend import Limits, SolverOptions
 from solvers.backends.highs_ import Highs, HighsSession
+from solvers.certify import SOLVER_SAFETY
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 from tests.oracles import textbook_margin
@@ -68,7 +68,7 @@ def independent_margin(image: int, epsilon: float, target: int, relaxation: bool
 def test_every_solver_gives_the_margin_of_an_independent_formulation(
     solver: str, image: int, epsilon: float, target: int, method: str
 ) -> None:
-    outcome = verify("mnist_small", *image_of(image), epsilon, method, solver, targets=[target])
+    outcome = verify("mnist_small", *image_of(image), epsilon, method, solver, targets=[target], bounds="interval")
     expected = independent_margin(image, epsilon, target, method == "lp")
     assert outcome.status == ("optimal",)
     assert outcome.lower[0] == pytest.approx(expected, abs=AGREEMENT, rel=AGREEMENT)
@@ -257,7 +257,7 @@ def test_all_targets_are_solved_in_one_session_that_loads_once(method: str) -> N
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_time_limit_ends_in_unknown_with_a_bracket(solver: str) -> None:
     x, label = image_of(0)  # it has no witness: its margin to class 9 is 4.1, which takes Gurobi seconds to prove
-    outcome = verify("mnist_small", x, label, 0.05, "milp", solver, targets=[9, 3], time_limit_s=0.4)
+    outcome = verify("mnist_small", x, label, 0.05, "milp", solver, targets=[9, 3], time_limit_s=0.4, bounds="interval")
     assert outcome.verdict is Verdict.UNKNOWN
     assert "time_limit" in outcome.status
     assert "time" in outcome.evidence  # CBC has its own words for it
@@ -302,7 +302,7 @@ import json, resource
 from bench import verify
 from networks.data import test_image
 x, label = test_image(0)
-outcome = verify("mnist_cnn", x, label, 0.02, "lp", targets=[3], time_limit_s=20.0)
+outcome = verify("mnist_cnn", x, label, 0.02, "lp", targets=[3], time_limit_s=20.0, bounds="interval")
 peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_gb": peak_kb * 1024 / 1e9, **outcome.to_dict(arrays=False)}, allow_nan=False))
 """

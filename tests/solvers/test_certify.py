@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -68,7 +69,9 @@ def test_any_duals_give_a_bound_and_the_best_give_the_optimum(seed: int) -> None
     assert certified_bound(model, np.random.default_rng(seed).normal(size=4)) <= result.objective + 1e-9
     assert certified_bound(model, result.row_duals) == pytest.approx(result.objective, abs=1e-7)
     assert weak_duality_bound(model, result.row_duals) == pytest.approx(result.objective, abs=1e-7)
-    assert believed_bound(model, result) == certified_bound(model, result.row_duals)
+    assert believed_bound(model, result) == min(result.dual_bound, certified_bound(model, result.row_duals))
+    exaggerated = replace(result, dual_bound=result.dual_bound + 1.0)
+    assert believed_bound(model, exaggerated) == certified_bound(model, result.row_duals)
 
 
 def free_column() -> LinearModel:

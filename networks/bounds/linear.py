@@ -122,8 +122,7 @@ def linear_bounds(
     -------
     list of (lower, upper), one pair a layer
         Each of shape (n, *output shape of the layer), float64: tensors on `device` where tensors were given, else numpy
-        arrays. Nowhere wider than the interval that the bounds on the layer before give. A Flatten's pair shares its
-        memory with the pair before it unless bounds are known.
+        arrays. Nowhere wider than the interval that the bounds on the layer before give.
 
     Raises
     ------
@@ -242,8 +241,7 @@ def _part(pair: Pair, chunk: slice) -> Pair:
 
 
 def _joined(pairs: tuple[Pair, ...]) -> Pair:
-    if len(pairs) == 1:
-        return pairs[0]
+    """One pair for all chunks; a copy, as a Flatten's pair is a view, perhaps of the caller's own arrays."""
     return torch.cat([low for low, _ in pairs]), torch.cat([high for _, high in pairs])
 
 

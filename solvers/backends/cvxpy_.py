@@ -8,13 +8,17 @@ model), the status of the HiGHS within is read.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import operator
+import os
 import re
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -202,6 +206,8 @@ class CvxpySession(Session):
         if self._solver == "GUROBI":
             self._env = self._env or _quiet_gurobi()
             settings["env"] = self._env
+        if self._solver == "HIGHS":
+            _spend_banner()
         self._raw = run_interruptibly(
             lambda: chain.solve_via_data(self._problem, data, warm_start=False, solver_opts=settings),
             is_highs=self._solver == "HIGHS",
@@ -279,6 +285,25 @@ def _quiet_gurobi() -> Any:
     env.setParam("OutputFlag", 0)
     env.start()
     return env
+
+
+@cache
+def _spend_banner() -> None:
+    """HiGHS 1.16 prints a banner to stdout, past Python, when a process makes its first instance: here, unseen."""
+    import highspy
+
+    if os.name != "posix":
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        highspy.Highs()
+        ctypes.CDLL(None).fflush(None)  # C keeps what it prints until its buffer is full
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _was_interrupted(model: Any) -> bool:

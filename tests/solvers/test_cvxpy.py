@@ -257,3 +257,14 @@ def test_highs_takes_another_number_of_threads_in_the_same_process() -> None:
         with needs("HIGHS").load(knapsacks(15), SolverOptions(threads=threads)) as session:
             result = session.solve()
         assert (result.status, result.message) == (Status.OPTIMAL, "")
+
+
+def test_highs_behind_cvxpy_prints_no_banner() -> None:
+    script = """
+from solvers import registry
+from tests.solvers.tiny_models import random_lp
+with registry.get("cvxpy:HIGHS").load(random_lp(0)) as session:
+    print(session.solve().status)
+"""
+    answer = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert (answer.stdout, answer.stderr) == ("optimal\n", "")

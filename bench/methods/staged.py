@@ -24,6 +24,7 @@ from bench.methods.question import Question
 from bench.methods.settings import Settings
 from bench.methods.witness import strongest_inputs
 from networks.layers import Array
+from solvers.result import Status
 
 SOURCES = {
     "interval": "interval bounds",
@@ -42,6 +43,8 @@ def solve(question: Question, settings: Settings, deadline: float = math.inf) ->
         if state.falsified or not state.open.size or time.perf_counter() >= deadline:
             break
         state.run(name, stage)
+    if time.perf_counter() >= deadline:
+        state.run_out()
     return state.answer()
 
 
@@ -103,6 +106,12 @@ class _State:
         self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
         for index in np.union1d(np.setdiff1d(before, self.open), np.flatnonzero(self.beaten)):
             self.stage[index] = name
+
+    def run_out(self) -> None:
+        """The time is over: say so of the targets still open, unless a witness has left them so."""
+        if not self.falsified:
+            for index in self.open:
+                self.status[index] = Status.TIME_LIMIT.value
 
     def attack(self) -> None:
         """Targeted PGD towards every target at once."""

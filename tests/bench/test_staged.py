@@ -73,6 +73,12 @@ def test_a_time_limit_leaves_targets_open_with_the_bounds_so_far() -> None:
     assert {"", "linear"} <= set(outcome.stage)
 
 
+def test_no_time_at_all_is_said_to_be_the_reason() -> None:
+    outcome = verify("mnist_small", *image_of(5), 0.05, "staged", time_limit_s=1e-9)
+    assert (outcome.verdict, outcome.reason) == (Verdict.UNKNOWN, "time limit")
+    assert set(outcome.status) == {"time_limit"}
+
+
 def test_a_network_without_a_hidden_layer_is_decided_by_propagation() -> None:
     network = LayerList((2,), (Linear(np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros(2)),))
     assert set(verify(network, [0.6, 0.3], 0, 0.1, "staged").stage) == {"interval"}

@@ -33,7 +33,7 @@ class Outcome:
         run forward through the network; the image itself gives the first.
     status : tuple of str, length k
         How each target ended: `optimal`, `time_limit`, ... as in `solvers.result.Status`; `bounded` without a solver,
-        `skipped` where another target had decided the instance.
+        `skipped` where another target had decided the instance, `falsified` where that was this one (staged).
     stage : tuple of str, length k or 0
         Of `staged`: the stage that decided each target, empty where none did.
     witness : ndarray, shape (*input_shape), or None

@@ -26,6 +26,7 @@ from bench.methods.witness import strongest_inputs
 from networks.layers import Array
 from solvers.result import Status
 
+FALSIFIED = "falsified"  # the status of a target that a candidate is classified as
 SOURCES = {
     "interval": "interval bounds",
     "linear": "linear bounds",
@@ -106,6 +107,8 @@ class _State:
         self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
         for index in np.union1d(np.setdiff1d(before, self.open), np.flatnonzero(self.beaten)):
             self.stage[index] = name
+        for index in np.flatnonzero(self.beaten):
+            self.status[index] = FALSIFIED
 
     def run_out(self) -> None:
         """The time is over: say so of the targets still open, unless a witness has left them so."""

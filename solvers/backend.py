@@ -254,7 +254,7 @@ class Backend(ABC):
     def require(self, capability: str, words: str) -> None:
         """Raise InputError unless the solver has the capability, which the message calls `words`."""
         if not getattr(self.capabilities, capability):
-            raise InputError(f"solver {self.name} has no {words}; expected one of {', '.join(_able(capability))}")
+            raise InputError(f"solver {self.name} has no {words}; `relubench solvers` lists what each one has")
 
     @abstractmethod
     def version(self) -> str:
@@ -269,14 +269,6 @@ class Backend(ABC):
         InputError
             The model has constraints that the solver lacks.
         """
-
-
-def _able(capability: str) -> list[str]:
-    """The names of our back-ends that have a capability."""
-    from solvers import registry
-
-    classes = {name: registry.backend_class(name) for name in registry.BACKENDS}
-    return [name for name, found in classes.items() if getattr(found.capabilities, capability)]
 
 
 def check_time_limit(time_limit_s: float | None) -> None:

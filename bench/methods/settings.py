@@ -86,13 +86,13 @@ class Settings:
 
     def _check_solver(self) -> None:
         """Raise InputError where the solver is unknown, missing, or lacks what the switches ask for."""
-        capabilities = get(self.solver).capabilities
+        backend = get(self.solver)
         needs = {
-            "indicator constraints": (self.relu == "indicator", capabilities.indicators),
-            "SOS1 constraints": (self.relu == "sos1", capabilities.sos1),
-            "MIP starts": (self.start == "witness", capabilities.start),
-            "MILPs": (self.method in BY_MILP, capabilities.mip),
+            "mip": ("MILPs", self.method in BY_MILP),
+            "indicators": ("indicator constraints", self.relu == "indicator"),
+            "sos1": ("SOS1 constraints", self.relu == "sos1"),
+            "start": ("MIP starts", self.start == "witness"),
         }
-        for what, (asked, there) in needs.items():
-            if asked and not there:
-                raise InputError(f"solver {self.solver} has no {what}; `relubench solvers` lists what each one has")
+        for capability, (words, asked) in needs.items():
+            if asked:
+                backend.require(capability, words)

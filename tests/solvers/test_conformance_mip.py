@@ -206,7 +206,7 @@ def test_start_is_refused_by_a_solver_that_takes_none(backend: Backend) -> None:
         if backend.capabilities.start:
             session.set_start(np.zeros(20))  # of no use to an LP, and no harm
         else:
-            with pytest.raises(InputError, match=f"solver {backend.name} has no .* expected one of highs, gurobi, cbc"):
+            with pytest.raises(InputError, match=f"solver {backend.name} has no .*; `relubench solvers` lists"):
                 session.set_start(np.zeros(20))
         assert session.solve().status is Status.OPTIMAL
 
@@ -238,5 +238,5 @@ def test_sets_and_indicators_are_refused_by_a_solver_without(backend: Backend, f
     words = CONSTRAINTS[form]
     if getattr(backend.capabilities, form):
         pytest.skip(f"{backend.name} has {words}")
-    with pytest.raises(InputError, match=f"solver {backend.name} has no {words}; expected one of gurobi"):
+    with pytest.raises(InputError, match=f"solver {backend.name} has no {words}; `relubench solvers` lists"):
         backend.load(random_pairs(0, form))

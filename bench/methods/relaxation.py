@@ -100,7 +100,8 @@ class _Search:
 
     @property
     def _by_row(self) -> bool:
-        return self._verdict_wanted and self.settings.stop == "row"
+        """Whether each objective has a model of its own. Not of an LP, whose optimum is cheap, and certified."""
+        return self._verdict_wanted and self.settings.stop == "row" and not self.settings.relaxation
 
     def _order(self) -> list[int]:
         """For a verdict the hardest targets first: one that is falsified spares the others."""
@@ -136,8 +137,13 @@ class _Search:
             options = replace(self.settings.options, time_limit_s=None)
             self.session = get(self.settings.solver).load(model, options)
         if self.starts is not None:
-            self.session.set_start(self.encoding.solution_at(self.starts[index]))
+            self.session.set_start(self.encoding.solution_at(self._start(self.starts, index)))
         return self.session, scale
+
+    def _start(self, starts: Array, index: int) -> Array:
+        """The input of smallest margin to the objective's target, or to any where the objective stands for all."""
+        strongest = self.question.margins_at(starts).min(axis=1).argmin() if self.encoding.choices.size else index
+        return np.asarray(starts[strongest])
 
     def _limit(self, index: int) -> float:
         """Twice what a lower bound must exceed to count as positive: a margin above it is as good as verified."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from networks.bounds.linear import SLOPES
 from networks.layers import Array, LayerList, Linear, ReLU
 from tests.networks.exact_intervals import exact_bounds, exact_margins
 from tests.networks.strategies import SEEDS, Box, boxes, layer_lists, points_in
-from tests.networks.test_interval import FLUSHED, denormals_flushed
+from tests.networks.test_interval import CLOSE, FLUSHED, denormals_flushed, magnitudes
 
 EVERY_KIND_OF_SLOPE = pytest.mark.parametrize("slopes", SLOPES)
 TINY, HUGE = 5e-324, 1e300
@@ -110,16 +109,13 @@ def test_where_a_row_overflows_the_interval_stands(slopes: str) -> None:
 def test_a_point_has_bounds_a_few_roundings_wide(data: st.DataObject) -> None:
     network = data.draw(layer_lists())
     point = data.draw(boxes(network.input_shape, max_radius=0.0))
-    for pair, (low, high) in zip(bounds_of(network, point, "adaptive"), bounds_of(network, point), strict=True):
-        assert (pair[1] - pair[0] <= (high - low) * (1 + 1e-9) + 1e-13 * (1 + np.abs(high))).all()
+    sizes = magnitudes(network, point)
+    for (low, high), (_, size) in zip(bounds_of(network, point, "adaptive"), sizes, strict=True):
+        assert (high - low <= 2 * CLOSE * size).all()
 
 
-def bounds_of(network: LayerList, box: Box, slopes: str | None = None) -> list[tuple[Array, Array]]:
-    """Linear bounds, or without slopes those of intervals."""
-    options: dict[str, Any] = {} if slopes is None else {"slopes": slopes}
-    function: Any = interval_bounds if slopes is None else linear_bounds
-    result: list[tuple[Array, Array]] = function(network, box[0][None], box[1][None], **options)
-    return result
+def bounds_of(network: LayerList, box: Box, slopes: str) -> list[tuple[Array, Array]]:
+    return linear_bounds(network, box[0][None], box[1][None], slopes=slopes)
 
 
 def assert_sound(network: LayerList, box: Box, C: Array, slopes: str, points: Array, flushed: bool = False) -> None:

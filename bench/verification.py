@@ -82,7 +82,7 @@ def verify(
         Wall-clock seconds for the encoding and all targets' solves together.
     threads, seed : int
         Of the solver.
-    bounds : {"interval", "linear", "alpha", "lp", "milp"}
+    bounds : {"linear", "interval", "alpha", "lp", "milp"}
         The pre-activation bounds that a model is made from: propagated, or tightened by the solver's LPs or by its
         MILPs (`solvers.tighten`; half of the time limit at most).
     goal : {"margin", "verdict"}

@@ -83,9 +83,9 @@ def test_labels_name_only_what_differs_and_is_not_usual(tmp_path: Path) -> None:
         "milp, time limit 60 s",
     ]
     assert section.lines == (
-        "lp: cbc 2.10.3, highs 1.15.1, threads 1, bounds interval, goal margin, formulation compact, stable eliminate.",
+        "lp: cbc 2.10.3, highs 1.15.1, threads 1, bounds linear, goal margin, formulation compact, stable eliminate.",
         "milp: highs 1.15.1, threads 1, stable eliminate, relu bigm, query each, stop row, start none; unless said "
-        "otherwise bounds interval, goal margin, formulation compact.",
+        "otherwise bounds linear, goal margin, formulation compact.",
         "All rows: clip [0, 1], device cpu.",
     )
 

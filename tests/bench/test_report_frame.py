@@ -57,7 +57,7 @@ def test_the_rows_own_reason_comes_before_its_status(tmp_path: Path) -> None:
 def test_tidy_rows_have_switches_and_stages(tmp_path: Path) -> None:
     stages: dict[str, Any] = {"stage": ["interval", ""], "stage_s": {"interval": 0.1, "lp": 0.2}}
     run = made_run(tmp_path, verify_row(method="staged", **stages), verify_row(method="linear"))
-    assert run.rows[["bounds", "start", "stage_s.lp"]].iloc[0].tolist() == ["interval", "none", 0.2]
+    assert run.rows[["bounds", "start", "stage_s.lp"]].iloc[0].tolist() == ["linear", "none", 0.2]
     assert run.rows[["bounds", "start", "stage_s.lp"]].iloc[1].isna().all()
     assert run.targets["stage"].tolist() == ["interval", "", "", ""]
 

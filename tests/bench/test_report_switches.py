@@ -36,7 +36,7 @@ def test_times_are_compared_pair_by_pair(tmp_path: Path) -> None:
     rows = [milp_row(image=image, total_s=total_s) for image, total_s in enumerate(usual)]
     rows += [milp_row(image=image, total_s=total_s, bounds="lp") for image, total_s in enumerate(lp)]
     line = lines(tmp_path, *rows).iloc[0]
-    assert line[["switch", "value", "n"]].tolist() == ["bounds", "lp / interval", 4]
+    assert line[["switch", "value", "n"]].tolist() == ["bounds", "lp / linear", 4]
     assert line["time"] == pytest.approx(0.5**0.25)
     assert line["won: lost"] == "2:1"
 
@@ -66,13 +66,13 @@ def test_a_switch_that_means_nothing_to_one_of_two_is_no_difference(tmp_path: Pa
 
 
 def test_without_the_usual_value_the_first_that_occurs_is_compared_with(tmp_path: Path) -> None:
-    rows = [milp_row(bounds=bounds) for bounds in ("lp", "alpha", "linear")]
-    assert lines(tmp_path, *rows)["value"].tolist() == ["alpha / linear", "lp / linear"]
+    rows = [milp_row(bounds=bounds) for bounds in ("lp", "alpha", "milp")]
+    assert lines(tmp_path, *rows)["value"].tolist() == ["lp / alpha", "milp / alpha"]
 
 
 def test_methods_and_solvers_have_lines_of_their_own(tmp_path: Path) -> None:
-    rows = [verify_row(method=method, bounds=bounds) for method in ("milp", "lp") for bounds in ("interval", "linear")]
-    rows += [milp_row(solver="cbc", bounds=bounds) for bounds in ("interval", "linear")]
+    rows = [verify_row(method=method, bounds=bounds) for method in ("milp", "lp") for bounds in ("linear", "alpha")]
+    rows += [milp_row(solver="cbc", bounds=bounds) for bounds in ("linear", "alpha")]
     assert sorted(lines(tmp_path, *rows)["method"]) == ["lp highs", "milp cbc", "milp highs"]
 
 
@@ -125,7 +125,7 @@ def test_sizes_are_compared_where_they_differ(tmp_path: Path) -> None:
 
 def test_models_without_binaries_have_no_ratio(tmp_path: Path) -> None:
     rows = [
-        milp_row(bounds=bounds, counters={"binaries": 0, "rows": rows}) for bounds, rows in (("interval", 9), ("lp", 3))
+        milp_row(bounds=bounds, counters={"binaries": 0, "rows": rows}) for bounds, rows in (("linear", 9), ("lp", 3))
     ]
     frame = lines(tmp_path, *rows)
     assert "binaries" not in frame

@@ -56,14 +56,14 @@ def test_variants_of_two_methods_are_not_mixed(tmp_path: Path) -> None:
     rows = [
         verify_row(method="interval", lower=[-9.0, -9.0]),
         verify_row(lower=[1.0, 1.0]),
-        verify_row(lower=[2.0, 2.0], bounds="linear"),
+        verify_row(lower=[2.0, 2.0], bounds="alpha"),
         verify_row(method="milp", lower=[4.0, 4.0]),
-        verify_row(method="milp", lower=[5.0, 5.0], bounds="linear"),
+        verify_row(method="milp", lower=[5.0, 5.0], bounds="alpha"),
     ]
     frame = tables_of(made_run(tmp_path, *rows))[TIGHTNESS].frame
     assert frame[["variant", "interval", "lp", "milp"]].values.tolist() == [
         ["usual", -9.0, 1.0, 4.0],
-        ["bounds linear", -9.0, 2.0, 5.0],
+        ["bounds alpha", -9.0, 2.0, 5.0],
     ]
 
 

@@ -134,7 +134,7 @@ def test_other_solvers_keep_them_with_each_switch_alone(solver: str) -> None:
             "relu is 'sos1' with textbook rows; expected compact rows, or relu bigm",
         ),
         ({"method": "milp", "goal": "bound"}, "goal is 'bound'; expected one of margin, verdict"),
-        ({"method": "milp", "bounds": "dual"}, "bounds is 'dual'; expected one of interval, linear, alpha, lp, milp"),
+        ({"method": "milp", "bounds": "dual"}, "bounds is 'dual'; expected one of linear, interval, alpha, lp, milp"),
     ],
 )
 def test_a_switch_that_means_nothing_is_refused(switches: dict[str, Any], message: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from bench.choices import DEFAULT_BOUNDS, SLOPES
@@ -80,7 +82,9 @@ def verify(
         The classes to compare with; all but the label unless given.
     time_limit_s : float, optional
         Wall-clock seconds for the encoding and all targets' solves together.
-    threads, seed : int
+    threads : int
+        Of the solver, and of torch.
+    seed : int
         Of the solver.
     bounds : {"linear", "interval", "alpha", "lp", "milp"}
         The pre-activation bounds that a model is made from: propagated, or tightened by the solver's LPs or by its
@@ -122,13 +126,25 @@ def verify(
         start=start,
     )
     question = Question.of(layer_list, ball(layer_list, x, label, epsilon, clip=clip, targets=targets))
-    # Before the clock starts: these are no part of the method.
-    more = _logit_range(question) if method == "interval" else {}
-    if method == "staged" or start == "witness":
-        load_torch()
-    start_s = time.perf_counter()
-    answer = ANSWERS.get(method, _by_propagation)(question, settings)
-    return _outcome(question, answer, settings, start_s, more)
+    with _torch_threads(threads):
+        # Before the clock starts: these are no part of the method.
+        more = _logit_range(question) if method == "interval" else {}
+        if method == "staged" or start == "witness":
+            load_torch()
+        start_s = time.perf_counter()
+        answer = ANSWERS.get(method, _by_propagation)(question, settings)
+        return _outcome(question, answer, settings, start_s, more)
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """As many threads for torch as the solver has: more than there are free cores wait for one another, for seconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def question_encoding(question: Question, settings: Settings) -> Encoding:

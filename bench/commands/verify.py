@@ -42,7 +42,7 @@ def verify(
     clip: ClipText = "0,1",
     target: Targets = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
-    threads: Annotated[int, typer.Option(help="Threads of the solver.")] = 1,
+    threads: Annotated[int, typer.Option(help="Of the solver, and of torch.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
     bounds: Bounds = DEFAULT_BOUNDS,
     goal: Annotated[str, typer.Option(help="margin, or verdict: stop where the sign is known.")] = "margin",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench import Outcome, Verdict, verify
 from networks import zoo
@@ -352,6 +353,13 @@ def test_counters_describe_the_model_and_the_effort() -> None:
     expected = {"columns": 2 + 3, "rows": 3, "binaries": 0, "unstable": 0, "active": 3, "inactive": 1, "nonzeros": 7}
     assert {name: counters[name] for name in expected} == expected
     assert {"nodes", "simplex_iterations"} <= counters.keys()
+
+
+def test_torch_has_as_many_threads_as_the_solver_and_then_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, before = [], torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    ask(method="linear", threads=3)
+    assert asked == [3, before]
 
 
 def test_seed_and_threads_reach_the_solver() -> None:

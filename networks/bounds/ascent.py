@@ -18,9 +18,9 @@ from torch import Tensor
 from networks.bounds.backward import Crossing, Rows
 from networks.bounds.patches import forwards
 
-ASCENT_STEPS = 20
+ASCENT_STEPS = 10  # twice as many, with a decay of 0.87, close 98 % of random networks' gap to the LP instead of 96 %
 FIRST_STEP = 0.5
-DECAY = 0.87  # of the steps, whose sum of 3.6 lets a slope cross its range three times
+DECAY = 0.8  # of the steps, whose sum of 2.2 lets a slope cross its range twice
 MEMORY = 0.5  # of the running averages
 
 Trace = list[tuple[Rows, Tensor]]  # at each crossing the rows before it and the positive parts of their coefficients
@@ -62,7 +62,7 @@ def _derivatives(crossings: Sequence[Crossing], trace: Trace, shares: Shares) ->
     for index in range(len(crossings) - 2, -1, -1):
         crossing, (rows, positive) = crossings[index], trace[index]
         assert crossing.stage is not None
-        passed = forwards(values, rows.corners, crossing.stage, crossing.patch)
+        passed = forwards(values, rows.at, crossing.stage, crossing.patch)
         up_slope, slope_gap, up, gap = crossing.lines(rows, shares[index])
         below = positive > 0  # the neurons that the bound takes at their lower lines
         values = up - gap * below + (up_slope + slope_gap * below) * passed

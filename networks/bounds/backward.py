@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from networks.bounds.patches import Patch, arrive, backwards, fold, patch_behind, windows
+from networks.bounds.patches import Patch, Places, arrive, backwards, fold, patch_behind, single, windows
 from networks.bounds.relaxation import Relaxation
 from networks.bounds.stages import Stage
 
-Places = tuple[Tensor, Tensor, Tensor, Tensor]  # images, rows and columns (g, 1) and, at each, channels (g, s)
+Neurons = tuple[Places, Tensor]  # g places of a map, and s channels at each: shape (g, s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,15 +25,13 @@ class Rows:
     coefficients : Tensor, shape (g, r, height, width, channels)
         On the place's patch of the map of z.
     constant : Tensor, shape (g, r)
-    images : Tensor, shape (g,), int64
-    corners : Tensor, shape (g, 2), int64
-        The first row and column of each patch.
+    at : Places
+        The images, rows and columns from which the rows come; zeros for those of margins.
     """
 
     coefficients: Tensor
     constant: Tensor
-    images: Tensor
-    corners: Tensor
+    at: Places
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +62,9 @@ class Crossing:
 
         `share`, shaped as the coefficients, is how much of its room each lower slope takes, from 0 to 1.
         """
-        at = self._at(rows)
-        up_slope, slope_gap, up, gap = (w[at][:, None] for w in (self.up_slope, self.slope_gap, self.up, self.gap))
+        up_slope, slope_gap, up, gap = (
+            windows[rows.at][:, None] for windows in (self.up_slope, self.slope_gap, self.up, self.gap)
+        )
         if share is None or self.stage is None:
             return up_slope, slope_gap, up, gap
         shift = share * self.room_at(rows)
@@ -73,11 +72,7 @@ class Crossing:
 
     def room_at(self, rows: Rows) -> Tensor:
         """`room` at the rows' places."""
-        return self.room[self._at(rows)][:, None]
-
-    def _at(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        p, q = (rows.corners - rows.corners.new_tensor(self.patch.first)).unbind(1)
-        return rows.images, p, q
+        return self.room[rows.at][:, None]
 
     def cross(self, rows: Rows, share: Tensor | None = None) -> tuple[Rows, Tensor]:
         """The rows behind this step, and the coefficients' positive parts before it. The coefficients are used up."""
@@ -87,8 +82,7 @@ class Crossing:
         if self.stage is None:
             return replace(rows, constant=constant), positive
         coefficients = rows.coefficients.mul_(up_slope).addcmul_(slope_gap, positive)
-        coefficients, corners = backwards(coefficients, rows.corners, self.stage, self.patch)
-        return Rows(coefficients, constant, rows.images, corners), positive
+        return Rows(backwards(coefficients, rows.at, self.stage, self.patch), constant, rows.at), positive
 
 
 def _dot(rows: Tensor, lines: Tensor) -> Tensor:
@@ -114,17 +108,18 @@ def _crossing(stage: Stage | None, relaxation: Relaxation, patch: Patch) -> Cros
     return Crossing(stage, patch, *(windows(getattr(relaxation, name), patch) for name in names))
 
 
-def neuron_rows(stage: Stage, own: Relaxation, start: Patch, at: Places) -> Rows:
-    """Rows on the stage's input for the neurons at the places, and after them for the neurons' negatives.
+def neuron_rows(stage: Stage, own: Relaxation, neurons: Neurons) -> Rows:
+    """Rows on the stage's input for neurons of its map, and after them for the neurons' negatives.
 
-    `own` is the stage's relaxation without its ReLU, `start` the patch of a single neuron.
+    `own` is the stage's relaxation without its ReLU.
     """
     assert stage.kernel is not None
-    i, p, q, c = at
-    kernels = fold(stage.kernel.matrix, stage.kernel, start.size, stage.input_map[2])[c]
-    coefficients, corners = arrive(torch.cat([kernels, -kernels], 1), torch.cat([p, q], 1), stage, start)
-    up, gap = own.up[at], own.gap[at]
-    return Rows(coefficients, torch.cat([up - gap, -up], 1), i[:, 0], corners)
+    at, channels = neurons
+    start = single(stage.map)
+    kernels = fold(stage.kernel.matrix, stage.kernel, start.size, stage.input_map[2])[channels]
+    i, p, q = (index[:, None] for index in at)
+    up, gap = own.up[i, p, q, channels], own.gap[i, p, q, channels]
+    return Rows(arrive(torch.cat([kernels, -kernels], 1), at, stage, start), torch.cat([up - gap, -up], 1), at)
 
 
 def lower_bounds(crossings: Sequence[Crossing], rows: Rows) -> Tensor:

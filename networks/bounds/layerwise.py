@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from networks.bounds.ascent import ascend
-from networks.bounds.backward import Crossing, Places, Rows, lower_bounds, neuron_rows, way_back
+from networks.bounds.backward import Crossing, Neurons, Rows, lower_bounds, neuron_rows, way_back
 from networks.bounds.boxes import Pair
 from networks.bounds.interval import ANYWHERE, Step
-from networks.bounds.patches import Patch, patch_behind
-from networks.bounds.relaxation import Relaxation, relax, relax_box
+from networks.bounds.patches import patch_behind, single, whole
+from networks.bounds.relaxation import Relaxation, Sizes, relax, relax_box, sizes_of
 from networks.bounds.stages import Stage, Stages
 from networks.errors import InputError
 

@@ -12,32 +12,30 @@ from torch.nn import functional
 
 from networks.bounds.stages import Axes, Kernel, Map, Stage
 
-START: Axes = (0, 0)
+Places = tuple[Tensor, Tensor, Tensor]  # images, rows and columns of a map, each of shape (g,), int64
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The size of the patches of rows of one kind, and the least and the largest place of their corners on the map.
+    """The patches that the neurons of a map depend on: one size, and a corner for each neuron's place on its map.
 
-    A patch may lap over the map's edge by a convolution's padding; relaxations make all coefficients out there zero.
+    The neuron at (p, q), of `count` places, has its patch at `first + (p, q) * step`. Patches may lap over the edge of
+    the map that they lie on by a convolution's padding; relaxations make all coefficients out there zero.
     """
 
     size: Axes
-    first: Axes = START
-    last: Axes = START
+    first: Axes
+    step: Axes
+    count: Axes
 
     def behind(self, kernel: Kernel) -> Patch:
         """The patches on the input of an affine map."""
-        rows, columns = (
-            (h - 1) * s + (k - 1) * d + 1
-            for h, k, s, d in zip(self.size, kernel.size, kernel.stride, kernel.dilation, strict=True)
-        )
-        return Patch((rows, columns), _corner(self.first, kernel), _corner(self.last, kernel))
+        return Patch(_reached(self.size, kernel), _corner(self.first, kernel), _times(self.step, kernel), self.count)
 
     @property
     def fixed(self) -> bool:
         """Whether all patches are at one place."""
-        return self.first == self.last
+        return all(step == 0 or count == 1 for step, count in zip(self.step, self.count, strict=True))
 
     def covers(self, place: Map) -> bool:
         """Whether the patches are as large as the map or larger."""
@@ -45,14 +43,23 @@ class Patch:
 
     def overlap(self, place: Map) -> tuple[int, int, int, int]:
         """How far the patches lap over the map: left, right, top and bottom."""
-        top, left = (max(0, -corner) for corner in self.first)
-        bottom, right = (max(0, c + h - H) for c, h, H in zip(self.last, self.size, place, strict=False))
+        (top, bottom), (left, right) = (
+            (max(0, -first), max(0, first + (count - 1) * step + size - side))
+            for size, first, step, count, side in zip(
+                self.size, self.first, self.step, self.count, place[:2], strict=True
+            )
+        )
         return left, right, top, bottom
 
 
-def _corner(corner: Axes, kernel: Kernel) -> Axes:
-    (p, q), (down, right), (above, left) = corner, kernel.stride, kernel.padding
-    return p * down - above, q * right - left
+def single(place: Map) -> Patch:
+    """What each neuron of a map depends on, on that map: itself."""
+    return Patch((1, 1), (0, 0), (1, 1), place[:2])
+
+
+def whole(place: Map, count: Axes = (1, 1)) -> Patch:
+    """All of a map."""
+    return Patch(place[:2], (0, 0), (0, 0), count)
 
 
 def patch_behind(stage: Stage, patch: Patch) -> Patch:
@@ -60,44 +67,54 @@ def patch_behind(stage: Stage, patch: Patch) -> Patch:
     if stage.kernel is None:
         return patch
     behind = patch.behind(stage.kernel)
-    return Patch(stage.input_map[:2]) if behind.covers(stage.input_map) else behind
+    return whole(stage.input_map, patch.count) if behind.covers(stage.input_map) else behind
 
 
-def backwards(coefficients: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> tuple[Tensor, Tensor]:
-    """Rows on the affine map's output, (g, r, height, width, channels), and their corners, on its input."""
+def _reached(size: Axes, kernel: Kernel) -> Axes:
+    rows, columns = (
+        (h - 1) * s + (k - 1) * d + 1
+        for h, k, s, d in zip(size, kernel.size, kernel.stride, kernel.dilation, strict=True)
+    )
+    return rows, columns
+
+
+def _corner(first: Axes, kernel: Kernel) -> Axes:
+    down, right = _times(first, kernel)
+    return down - kernel.padding[0], right - kernel.padding[1]
+
+
+def _times(places: Axes, kernel: Kernel) -> Axes:
+    return places[0] * kernel.stride[0], places[1] * kernel.stride[1]
+
+
+def backwards(coefficients: Tensor, at: Places, stage: Stage, patch: Patch) -> Tensor:
+    """Rows on the affine map's output, (g, r, height, width, channels), on its input."""
     if stage.kernel is None:
-        return coefficients, corners
+        return coefficients
     columns = coefficients.flatten(0, -2) @ stage.kernel.matrix
     folded = fold(columns, stage.kernel, patch.size, stage.input_map[2])
-    return arrive(folded.unflatten(0, coefficients.shape[:2]), corners, stage, patch)
+    return arrive(folded.unflatten(0, coefficients.shape[:2]), at, stage, patch)
 
 
-def arrive(values: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> tuple[Tensor, Tensor]:
+def arrive(values: Tensor, at: Places, stage: Stage, patch: Patch) -> Tensor:
     """Folded rows as they stand on the stage's input: on the whole map if their patches cover it."""
     assert stage.kernel is not None
     behind, place = patch.behind(stage.kernel), stage.input_map
-    corners = _corners_behind(corners, stage.kernel)
     if not behind.covers(place):
-        return values, corners
-    spread = _pad(values, behind, place) if behind.fixed else _scatter(values, corners, behind, place)
-    return spread, torch.zeros_like(corners)
+        return values
+    return _pad(values, behind, place) if behind.fixed else _scatter(values, at, behind, place)
 
 
-def forwards(values: Tensor, corners: Tensor, stage: Stage, patch: Patch) -> Tensor:
+def forwards(values: Tensor, at: Places, stage: Stage, patch: Patch) -> Tensor:
     """Values on the stage's input through its affine map without the bias: the transpose of `backwards`."""
     if stage.kernel is None:
         return values
     behind, place = patch.behind(stage.kernel), stage.input_map
     if behind.covers(place):
-        whole, corners = values, _corners_behind(corners, stage.kernel)
-        values = _crop(whole, behind, place) if behind.fixed else _gather(whole, corners, behind, place)
+        values = _crop(values, behind, place) if behind.fixed else _gather(values, at, behind, place)
     columns = unfold(values.flatten(0, 1), stage.kernel, patch.size)
     passed: Tensor = (columns @ stage.kernel.matrix.T).unflatten(0, values.shape[:2])
     return passed
-
-
-def _corners_behind(corners: Tensor, kernel: Kernel) -> Tensor:
-    return corners * corners.new_tensor(kernel.stride) - corners.new_tensor(kernel.padding)
 
 
 def fold(columns: Tensor, kernel: Kernel, size: Axes, channels: int) -> Tensor:
@@ -105,7 +122,7 @@ def fold(columns: Tensor, kernel: Kernel, size: Axes, channels: int) -> Tensor:
     parts = columns.reshape(-1, *size, *kernel.size, channels)
     if size == (1, 1) and kernel.dilation == (1, 1):
         return parts[:, 0, 0]
-    folded = parts.new_zeros((len(parts), *Patch(size).behind(kernel).size, channels))
+    folded = parts.new_zeros((len(parts), *_reached(size, kernel), channels))
     for i, j in itertools.product(*map(range, kernel.size)):
         folded[:, _reach(0, i, kernel, size), _reach(1, j, kernel, size)] += parts[:, :, :, i, j]
     return folded
@@ -140,35 +157,42 @@ def _crop(values: Tensor, patch: Patch, place: Map) -> Tensor:
     return functional.pad(values, edges) if any(edges) else values
 
 
-def _scatter(values: Tensor, corners: Tensor, patch: Patch, place: Map) -> Tensor:
-    """Patches at their corners on maps of zeros; what laps over a map is cut."""
+def _scatter(values: Tensor, at: Places, patch: Patch, place: Map) -> Tensor:
+    """Patches at their places on maps of zeros; what laps over a map is cut."""
     left, right, top, bottom = patch.overlap(place)
     canvas = values.new_zeros((*values.shape[:2], top + place[0] + bottom, left + place[1] + right, place[2]))
-    _views(canvas, patch)[_at(corners, patch)] = values.permute(0, 1, 4, 2, 3)
+    _views(canvas, patch)[_each(at, patch)] = values.permute(0, 1, 4, 2, 3)
     return canvas[:, :, top : top + place[0], left : left + place[1]]
 
 
-def _gather(values: Tensor, corners: Tensor, patch: Patch, place: Map) -> Tensor:
+def _gather(values: Tensor, at: Places, patch: Patch, place: Map) -> Tensor:
     """The transpose of `_scatter`."""
     padded = functional.pad(values, (0, 0, *patch.overlap(place)))
-    return _views(padded, patch)[_at(corners, patch)].permute(0, 1, 3, 4, 2)
+    return _views(padded, patch)[_each(at, patch)].permute(0, 1, 3, 4, 2)
 
 
 def _views(canvas: Tensor, patch: Patch) -> Tensor:
     return canvas.unfold(2, patch.size[0], 1).unfold(3, patch.size[1], 1)
 
 
-def _at(corners: Tensor, patch: Patch) -> tuple[Tensor, slice, Tensor, Tensor]:
-    p, q = (corners - corners.new_tensor(patch.first)).unbind(1)
-    return torch.arange(len(corners), device=corners.device), slice(None), p, q
+def _each(at: Places, patch: Patch) -> tuple[Tensor, slice, Tensor, Tensor]:
+    _, p, q = at
+    return torch.arange(len(p), device=p.device), slice(None), p * patch.step[0], q * patch.step[1]
 
 
 def windows(values: Tensor, patch: Patch) -> Tensor:
-    """Every patch's window of a map (n, height, width, channels): a view (n, rows, columns, *patch, channels).
+    """The patch of every place on a map (n, height, width, channels): a view (n, rows, columns, *patch, channels).
 
     Beyond the map's edge there are zeros.
     """
-    height, width = patch.size
-    _, rows, columns, channels = values.shape
-    padded = functional.pad(values, (0, 0, *patch.overlap((rows, columns, channels))))
-    return padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+    _, height, width, channels = values.shape
+    padded = functional.pad(values, (0, 0, *patch.overlap((height, width, channels))))
+    views = _along(_along(padded, 1, patch), 2, patch)
+    return views.permute(0, 1, 2, 4, 5, 3)
+
+
+def _along(values: Tensor, axis: int, patch: Patch) -> Tensor:
+    """The windows along one axis, with their entries in a new last one."""
+    size, step, count = patch.size[axis - 1], patch.step[axis - 1], patch.count[axis - 1]
+    views = values.unfold(axis, size, max(step, 1)).narrow(axis, 0, count if step else 1)
+    return views.expand(*(count if dim == axis else -1 for dim in range(views.ndim)))

@@ -39,6 +39,31 @@ class Relaxation:
     slack: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sizes:
+    """Bounds on what a stage's affine map adds up.
+
+    Attributes
+    ----------
+    terms : Tensor, shape (n, height, width, channels)
+        At least `|W| |z| + |b|`.
+    floor : Tensor, shape (n,)
+        `FLOOR (1 + sum of |z|)`.
+    """
+
+    terms: Tensor
+    floor: Tensor
+
+
+def sizes_of(stage: Stage, inner: Pair) -> Sizes:
+    """The sizes for bounds on the affine map's input, as its layer shapes them."""
+    values = torch.maximum(inner[0].abs(), inner[1].abs())
+    floor = FLOOR * (1 + values.flatten(1).sum(1))
+    if stage.step is not None:
+        values = 2 * stage.step.product(values, stage.step.radius, stage.step.bias.abs())
+    return Sizes(on_map(values, stage.map), floor)
+
+
 def _adaptive(l: Tensor, u: Tensor) -> Tensor:
     """0 or 1, whichever leaves the smaller area (Zhang et al. 2018, Singh et al. 2019)."""
     return (u > -l).to(u.dtype)
@@ -56,31 +81,31 @@ LOWER_SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def relax(stage: Stage, inner: Pair, outer: Pair, error: float, slopes: str) -> Relaxation:
+def relax(stage: Stage, sizes: Sizes, outer: Pair, error: float, slopes: str) -> Relaxation:
     """The relaxation of a stage's ReLU, or of the identity where it has none.
 
     Parameters
     ----------
-    inner, outer : (Tensor, Tensor)
-        Bounds on the input and on the output of the affine map, as their layers shape them.
+    sizes : Sizes
+    outer : (Tensor, Tensor)
+        Bounds on the output of the affine map, as its layer shapes them.
     error : float
         `Stages.error`.
     slopes : str
         One of `LOWER_SLOPES`.
     """
     l, u = (on_map(bound, stage.map) for bound in outer)
-    sizes, floor = _sizes(stage, inner)
-    sizes = sizes + torch.maximum(l.abs(), u.abs())
+    terms = sizes.terms + torch.maximum(l.abs(), u.abs())
     low_slope, up_slope = _slopes(l, u, LOWER_SLOPES[slopes]) if stage.relu else (torch.ones_like(l),) * 2
     unstable = (l < 0) & (u > 0) & stage.relu
     height = torch.where(unstable, torch.maximum(-up_slope * l, u - up_slope * u), 0.0)
-    loss = error * (sizes + height + floor[:, None, None, None])
+    loss = error * (terms + height + sizes.floor[:, None, None, None])
     if stage.relu:
         loss = torch.where(u > 0, loss, 0.0)  # what is zero for certain loses nothing
     up = up_slope * stage.bias + height + loss
     gap = up - (low_slope * stage.bias - loss)
     room = torch.where(unstable, 1 - 2 * low_slope, 0.0)
-    slack = floor + FLOOR * (sizes + height).sum((1, 2, 3))
+    slack = sizes.floor + FLOOR * (terms + height).sum((1, 2, 3))
     return Relaxation(up_slope, low_slope - up_slope, up, gap, room, slack)
 
 
@@ -97,13 +122,3 @@ def _slopes(l: Tensor, u: Tensor, lower_slope: Callable[[Tensor, Tensor], Tensor
     unstable, stable_slope = (l < 0) & (u > 0), (u > 0).to(u.dtype)
     low_slope = torch.where(unstable, lower_slope(l, u), stable_slope)
     return low_slope, torch.where(unstable, u / (u - l), stable_slope)
-
-
-def _sizes(stage: Stage, inner: Pair) -> tuple[Tensor, Tensor]:
-    """At least `|W| |z| + |b|` on the stage's map, and each image's floor."""
-    values = torch.maximum(inner[0].abs(), inner[1].abs())
-    floor = FLOOR * (1 + values.flatten(1).sum(1))
-    if stage.step is not None:
-        step = stage.step
-        values = 2 * step.product(values, step.radius, step.bias.abs())
-    return on_map(values, stage.map), floor

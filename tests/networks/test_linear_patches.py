@@ -33,14 +33,15 @@ def test_forwards_is_the_transpose_of_backwards(data: st.DataObject) -> None:
     layer = Conv2d(rng.normal(size=(out, shape[0] // options["groups"], *kernel)), np.zeros(out), **options)
     stage = stages_of(LayerList(shape, (layer,)), CPU).stages[0]
     size = tuple(int(rng.integers(1, side + 1)) for side in stage.map[:2])
-    corners = torch.tensor(
-        [[int(rng.integers(0, side - s + 1)) for side, s in zip(stage.map, size, strict=False)] for _ in range(4)]
-    )
-    patch = Patch((size[0], size[1]), last=(stage.map[0] - size[0], stage.map[1] - size[1]))
+    step = (int(rng.integers(0, 3)), int(rng.integers(0, 3)))
+    count = tuple((side - s) // t + 1 if t else 3 for side, s, t in zip(stage.map, size, step, strict=False))
+    patch = Patch((size[0], size[1]), (0, 0), step, (count[0], count[1]))
+    p, q = (torch.tensor(rng.integers(0, places, 4)) for places in count)
+    at = torch.zeros_like(p), p, q
     rows = torch.tensor(rng.normal(size=(4, 2, *size, out)))
-    behind, _ = backwards(rows, corners, stage, patch)
+    behind = backwards(rows, at, stage, patch)
     values = torch.tensor(rng.normal(size=behind.shape))
-    passed = forwards(values, corners, stage, patch)
+    passed = forwards(values, at, stage, patch)
     torch.testing.assert_close((behind * values).flatten(2).sum(2), (rows * passed).flatten(2).sum(2))
 
 

@@ -356,7 +356,8 @@ def test_counters_describe_the_model_and_the_effort() -> None:
 
 
 def test_torch_has_as_many_threads_as_the_solver_and_then_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, before = [], torch.get_num_threads()
+    asked: list[int] = []
+    before = torch.get_num_threads()
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     ask(method="linear", threads=3)
     assert asked == [3, before]

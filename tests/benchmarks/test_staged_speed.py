@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ LIMIT_S = 60.0 if FULL else 0.5  # a target, for the textbook; what it would tak
 LEAST_SPEEDUP = {"highs": 50.0, "gurobi": 10.0}
 
 
-def ask(images: Iterable[int], method: str, solver: str, **switches: str) -> list[Outcome]:
+def ask(images: Iterable[int], method: str, solver: str, **switches: Any) -> list[Outcome]:
     return [
         verify(NETWORK, *image_of(image), EPSILON, method, solver, time_limit_s=TARGETS * LIMIT_S, **switches)
         for image in images

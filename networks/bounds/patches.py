@@ -144,17 +144,21 @@ def _reach(axis: int, offset: int, kernel: Kernel, size: Axes) -> slice:
 
 
 def _pad(values: Tensor, patch: Patch, place: Map) -> Tensor:
-    """Patches that are all at one corner, with zeros around them as large as the map; what laps over it is cut."""
-    (top, left), (height, width) = patch.first, patch.size
-    edges = (0, 0, left, place[1] - left - width, top, place[0] - top - height)
-    return functional.pad(values, edges) if any(edges) else values
+    """Patches that are all at one place, on maps of zeros; what laps over a map is cut, which may be all of a patch."""
+    left, right, top, bottom = patch.overlap(place)
+    (row, column), (height, width) = (patch.first[0] + top, patch.first[1] + left), patch.size
+    after = left + place[1] + right - column - width, top + place[0] + bottom - row - height
+    edges = (0, 0, column, after[0], row, after[1])
+    padded = functional.pad(values, edges) if any(edges) else values
+    return padded[:, :, top : top + place[0], left : left + place[1]]
 
 
 def _crop(values: Tensor, patch: Patch, place: Map) -> Tensor:
     """The transpose of `_pad`."""
-    (top, left), (height, width) = patch.first, patch.size
-    edges = (0, 0, -left, left + width - place[1], -top, top + height - place[0])
-    return functional.pad(values, edges) if any(edges) else values
+    left, right, top, bottom = patch.overlap(place)
+    row, column = patch.first[0] + top, patch.first[1] + left
+    padded = functional.pad(values, (0, 0, left, right, top, bottom)) if left + right + top + bottom else values
+    return padded[:, :, row : row + patch.size[0], column : column + patch.size[1]]
 
 
 def _scatter(values: Tensor, at: Places, patch: Patch, place: Map) -> Tensor:

@@ -95,6 +95,24 @@ def test_patches_give_the_bounds_of_whole_maps(first: dict[str, Any], second: di
     )
 
 
+def test_a_convolution_that_sees_nothing_but_padding_gives_its_bias() -> None:
+    rng = np.random.default_rng(10)
+    blind = Conv2d(rng.normal(size=(2, 2, 1, 1)), np.array([0.5, -0.5]), stride=(5, 5), padding=(2, 2))
+    layers = (
+        ReLU(),
+        Conv2d(rng.normal(size=(2, 1, 1, 1)), np.ones(2)),
+        ReLU(),
+        blind,
+        Flatten(),
+        linear_layer([[1, 1]]),
+    )
+    for slopes in SLOPES:
+        low, high = linear_bounds(
+            LayerList((1, 1, 1), layers), -np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), slopes=slopes
+        )[-1]
+        np.testing.assert_allclose([low, high], 0.0, atol=CLOSE)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_margins_are_below_and_close_to_those_of_brute_force(data: st.DataObject) -> None:

@@ -89,6 +89,7 @@ def image_boxes(count: int, epsilon: float) -> tuple[Array, Array]:
 
 def peak_bytes(epsilon: float) -> int:
     """The largest resident memory of this process, one image of the convolutional network done."""
+    torch.set_num_threads(1)  # on a full machine more wait for one another, for minutes
     linear_margins("mnist_cnn", *image_boxes(1, epsilon), MARGINS)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
 

@@ -19,7 +19,7 @@ from networks.bounds.stages import Stage, Stages
 from networks.errors import InputError
 
 # Numbers in the largest working array of one chunk of rows: few on a CPU, so that they stay in cache.
-CPU_NUMBERS = 2**19
+CPU_NUMBERS = 3 * 2**17
 GPU_NUMBERS = 2**27
 
 # What makes bounds of rows, for each way to choose the lower slopes.

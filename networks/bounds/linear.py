@@ -68,7 +68,8 @@ from networks.zoo import load_network
 
 SLOPES = tuple(LOWER_SLOPES)
 # Numbers that the lines of the boxes taken at once may have: they bound the memory for any number of boxes.
-LINE_NUMBERS = 2**25
+CPU_LINE_NUMBERS = 2**21
+GPU_LINE_NUMBERS = 2**27
 NUMBERS_A_NEURON = 16  # bounds, lines, and the lines padded for their windows
 
 
@@ -138,7 +139,7 @@ def linear_bounds(
     held = None if known is None else layer_pairs("known", network, known, box)
     parts = []
     with torch.no_grad(), sums_of_products(box[0].device):
-        for chunk in _chunks(network, len(box[0])):
+        for chunk in _chunks(network, box[0]):
             layerwise = _layerwise(network, box, chunk, slopes)
             layerwise.propagate(None if held is None else [_part(pair, chunk) for pair in held])
             parts.append(layerwise.bounds)
@@ -208,7 +209,7 @@ def linear_margins(
     given = None if bounds is None else layer_pairs("bounds", network, bounds, box)
     found = torch.empty((2, len(box[0]), C.shape[-2]), dtype=torch.float64, device=box[0].device)
     with torch.no_grad(), sums_of_products(box[0].device):
-        for chunk in _chunks(network, len(box[0])):
+        for chunk in _chunks(network, box[0]):
             layerwise = _layerwise(network, box, chunk, slopes)
             if given is None:
                 layerwise.propagate(outputs=False)
@@ -223,10 +224,11 @@ def _check_slopes(slopes: str) -> None:
         raise InputError(f"slopes is {slopes!r}; expected one of {', '.join(SLOPES)}")
 
 
-def _chunks(network: LayerList, count: int) -> Iterator[slice]:
+def _chunks(network: LayerList, lower: Tensor) -> Iterator[slice]:
     """Slices of the batch; an empty one of an empty batch, so that its bounds have their shapes."""
     neurons = sum(math.prod(shape) for shape in (network.input_shape, *network.shapes))
-    size = max(1, LINE_NUMBERS // (NUMBERS_A_NEURON * neurons))
+    limit = CPU_LINE_NUMBERS if lower.device.type == "cpu" else GPU_LINE_NUMBERS
+    count, size = len(lower), max(1, limit // (NUMBERS_A_NEURON * neurons))
     return (slice(start, min(start + size, count)) for start in range(0, max(count, 1), size))
 
 

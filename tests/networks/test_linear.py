@@ -184,7 +184,7 @@ def test_a_batch_gives_what_its_boxes_give_one_at_a_time(slopes: str, monkeypatc
     C = rng.normal(size=(7, 3, 4))
     alone = [linear_bounds(network, low[[i]], high[[i]], slopes=slopes) for i in range(7)]
     alone_margins = [linear_margins(network, low[[i]], high[[i]], C[[i]], slopes=slopes) for i in range(7)]
-    monkeypatch.setattr(linear, "LINE_NUMBERS", 3 * linear.NUMBERS_A_NEURON * 250)  # several chunks of boxes
+    monkeypatch.setattr(linear, "CPU_LINE_NUMBERS", 3 * linear.NUMBERS_A_NEURON * 250)  # several chunks of boxes
     monkeypatch.setattr(layerwise, "CPU_NUMBERS", 2**11)  # and of rows
     assert_close(
         linear_bounds(network, low, high, slopes=slopes), [joined(pairs) for pairs in zip(*alone, strict=True)]

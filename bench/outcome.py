@@ -45,7 +45,7 @@ class Outcome:
     bounds_s, build_s, solve_s, total_s : float
         Wall-clock seconds for the pre-activation bounds, the encoding and loading, the solves, and all in all.
     stage_s : dict of str to float
-        Of `staged`: wall-clock seconds of each stage.
+        Of `staged`: wall-clock seconds of each stage; of a MIP start from a witness: those of the attack.
     counters : dict of str to number
         Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over targets, of the
         solver's effort (nodes, simplex_iterations, work); a solver that does not say leaves its key out.

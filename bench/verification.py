@@ -178,10 +178,14 @@ def _by_solver(question: Question, settings: Settings) -> Answer:
     deadline, begin = relaxation.deadline_of(settings.options), time.perf_counter()
     found = bounded(question, settings)
     bounds_s = time.perf_counter() - begin
-    starts = strongest_inputs(question) if settings.start == "witness" else None
+    starts, stage_s = None, {}
+    if settings.start == "witness":
+        begin = time.perf_counter()
+        starts = strongest_inputs(question)
+        stage_s = {"attack": time.perf_counter() - begin}
     answer = relaxation.solve(question, found, settings, deadline=deadline, starts=starts)
-    attacked = np.empty((0, question.instance.image.size)) if starts is None else starts
-    return replace(answer, bounds_s=bounds_s, candidates=np.concatenate([answer.candidates, attacked]))
+    candidates = answer.candidates if starts is None else np.concatenate([answer.candidates, starts])
+    return replace(answer, bounds_s=bounds_s, candidates=candidates, stage_s=stage_s)
 
 
 def _staged(question: Question, settings: Settings) -> Answer:

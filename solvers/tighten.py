@@ -174,6 +174,8 @@ class _Layer:
         result = session.solve(left if math.isfinite(left) else None, stop_below=0.0, stop_above=2 * safety / scale)
         self.solves += 1
         bound = believed_bound(session.model, result) * scale - safety
+        if not bound <= (self.upper[neuron] if sign > 0 else -self.lower[neuron]):
+            return  # beyond the other side, which is proved: this solver is wrong
         if sign > 0:
             self.lower[neuron] = max(self.lower[neuron], bound)
         else:

@@ -142,6 +142,13 @@ def test_a_switch_that_means_nothing_is_refused(switches: dict[str, Any], messag
         verify(small_network(), IMAGE, 0, 0.2, **switches)
 
 
+def test_a_start_from_a_witness_says_what_the_attack_took() -> None:
+    label = question(0.35)[1].label
+    outcome = verify(small_network(), IMAGE, label, 0.35, "milp", start="witness")
+    assert list(outcome.stage_s) == ["attack"]
+    assert 0 < outcome.stage_s["attack"] < outcome.total_s
+
+
 def test_every_method_is_told_which_switches_it_has() -> None:
     for method in METHODS:
         outcome = verify(small_network(), IMAGE, question(0.2)[1].label, 0.2, method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from networks.data import test_image as image_of  # not under a name that pytest
 from networks.instance import Instance, ball
 from networks.layers import LayerList, Linear, ReLU
 from networks.lowering import BoundsPair, lower
-from solvers.backend import SolverOptions
+from solvers.backend import Limits, SolverOptions
+from solvers.backends.highs_ import Highs, HighsSession
+from solvers.linear_model import LinearModel
 from solvers.registry import get
+from solvers.result import SolveResult, Status
 from solvers.tighten import Tightening, tighten
 from tests.networks.strategies import SEEDS, classifiers, points_in
 
@@ -105,6 +109,29 @@ def test_tightening_a_real_network_narrows_its_bounds() -> None:
     widths = [float((bounds[3][1] - bounds[3][0])[unstable].sum()) for bounds in (before, found.bounds)]
     assert widths[1] < 0.99 * widths[0]
     assert 0 < found.solves <= 2 * unstable.sum()
+
+
+class WrongSession(HighsSession):
+    """HiGHS, but for its bounds."""
+
+    def _solve(self, limits: Limits) -> SolveResult:
+        return replace(super()._solve(limits), status=Status.TARGET_REACHED, dual_bound=1e6, row_duals=None)
+
+
+class Wrong(Highs):
+    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
+        return WrongSession(model, options or SolverOptions(), self)
+
+
+def test_bounds_beyond_the_proved_ones_are_not_taken() -> None:
+    network, instance = third_layer_neuron()
+    before, box = propagated(network, instance), (instance.lower, instance.upper)
+    found = tighten(network, lower(network), box, before, Wrong(), SolverOptions(), relaxations=(False,))
+    assert found.solves > 0
+    assert found.settled == 0
+    for (low, high), (proved_low, proved_high) in zip(found.bounds, before, strict=True):
+        np.testing.assert_allclose(low, proved_low, atol=1e-12)
+        np.testing.assert_allclose(high, proved_high, atol=1e-12)
 
 
 def test_no_time_leaves_the_bounds_as_they_are() -> None:

@@ -89,6 +89,18 @@ def test_cancellation_keeps_the_exact_values_inside(big: float) -> None:
         assert_sound(LayerList((3,), (first, ReLU(), last)), box, np.eye(2), slopes, points_in(box, 10, seed=7))
 
 
+@pytest.mark.parametrize("big", [1e6, 1e10, 1e14])
+def test_the_roundings_of_products_that_cancel_are_counted(big: float) -> None:
+    """Large weights cancel in each neuron, so that its bounds are small, and in each row, so that its end is."""
+    rng = np.random.default_rng(9)
+    for _ in range(5):
+        weight = big * np.array([1.0, -1.0]) + rng.normal(size=(6, 2))
+        rows = rng.normal(size=(30, 6))
+        last = Linear(rows - rows.mean(axis=1, keepdims=True), np.zeros(30))
+        network = LayerList((2,), (Linear(weight, np.full(6, 10.0)), ReLU(), last))
+        assert_sound(network, (np.ones(2), np.ones(2)), rng.normal(size=(20, 30)), "adaptive", np.ones((1, 2)))
+
+
 @EVERY_KIND_OF_SLOPE
 def test_where_a_row_overflows_the_interval_stands(slopes: str) -> None:
     rng = np.random.default_rng(8)

@@ -44,7 +44,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
 @EPSILONS
 @pytest.mark.parametrize("threads", [1], indirect=True)
 @pytest.mark.usefixtures("threads")
-def test_an_image_of_the_convolutional_network_takes_less_than_a_second(
+def test_an_image_of_the_convolutional_network_keeps_to_its_seconds(
     epsilon: float, benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network, boxes = zoo.load("mnist_cnn"), image_boxes(1, epsilon)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from networks.errors import InputError
 from solvers.formulation import QUERY, RELU, ROWS, STABLE
 
 Method = Literal["interval", "linear", "alpha", "dual", "lp", "milp", "staged"]
@@ -51,9 +50,3 @@ def applicable(method: str, goal: str) -> tuple[str, ...]:
 def goal_of(method: str, goal: str) -> str:
     """The goal: `staged` has no other than the verdict."""
     return "verdict" if method == "staged" else goal
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise InputError unless the value is one of the choices."""
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")

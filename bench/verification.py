@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from bench.choices import DEFAULT_BOUNDS, SLOPES
 from bench.methods import relaxation, staged
 from bench.methods.answer import Answer
-from bench.methods.bounding import bounded, margin_bounds
+from bench.methods.bounding import SOURCES, bounded, margin_bounds
 from bench.methods.question import Question
 from bench.methods.settings import Settings
 from bench.methods.witness import load_torch, strongest_inputs
@@ -29,13 +29,6 @@ from networks.layers import LayerList
 from networks.zoo import load_network
 from solvers.backend import SolverOptions
 from solvers.encoding import Encoding
-
-SOURCES = {
-    "interval": "interval bounds",
-    "linear": "linear bounds",
-    "alpha": "linear bounds with optimised slopes",
-    "dual": "the LP's dual by one backward pass",
-}
 
 
 def verify(

@@ -50,7 +50,7 @@ class Formulation:
     query: str = "each"
 
     def __post_init__(self) -> None:
-        _check("formulation", self.rows, ROWS)
+        check_choice("formulation", self.rows, ROWS)
         if self.stable is None:
             object.__setattr__(self, "stable", OWN_STABLE[self.rows])
         for name, value, choices in (
@@ -58,7 +58,7 @@ class Formulation:
             ("relu", self.relu, RELU),
             ("query", self.query, QUERY),
         ):
-            _check(name, value, choices)
+            check_choice(name, value, choices)
         if self.relu != "bigm" and self.rows != "compact":
             raise InputError(f"relu is {self.relu!r} with {self.rows} rows; expected compact rows, or relu bigm")
 
@@ -68,6 +68,7 @@ class Formulation:
         return self.stable == "eliminate"
 
 
-def _check(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise InputError unless the value is one of the choices."""
     if value not in choices:
         raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")

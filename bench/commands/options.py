@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.choices import SWITCHES
 from networks.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,13 +20,11 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder with the full 
 Targets = Annotated[
     list[int] | None, typer.Option("--target", "-t", help="A class to compare with; may be given again.")
 ]
-Bounds = Annotated[str, typer.Option(help=f"Of a model's neurons: {', '.join(SWITCHES['bounds'])}.")]
 FormulationName = Annotated[str, typer.Option("--formulation", help="compact or textbook.")]
 Stable = Annotated[
     str | None,
     typer.Option(help="eliminate stable neurons, or keep them.", show_default="textbook keeps, compact eliminates"),
 ]
-Relu = Annotated[str, typer.Option(help="Open signs by bigm, indicator or sos1.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.choices import DEFAULT_BOUNDS, METHODS
+from bench.choices import DEFAULT_BOUNDS, METHODS, SWITCHES
 from bench.commands.options import (
-    Bounds,
     ClipText,
     Data,
     Epsilon,
     FormulationName,
     Json,
     Network,
-    Relu,
     Stable,
     Targets,
     choose_input,
@@ -44,11 +42,13 @@ def verify(
     time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
     threads: Annotated[int, typer.Option(help="Of the solver, and of torch.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
-    bounds: Bounds = DEFAULT_BOUNDS,
+    bounds: Annotated[
+        str, typer.Option(help=f"Of a model's neurons: {', '.join(SWITCHES['bounds'])}.")
+    ] = DEFAULT_BOUNDS,
     goal: Annotated[str, typer.Option(help="margin, or verdict: stop where the sign is known.")] = "margin",
     formulation: FormulationName = "compact",
     stable: Stable = None,
-    relu: Relu = "bigm",
+    relu: Annotated[str, typer.Option(help="Open signs by bigm, indicator or sos1.")] = "bigm",
     query: Annotated[str, typer.Option(help="each target by itself, or the maximum of all in one model.")] = "each",
     stop: Annotated[str, typer.Option(help="At a sign, by a row, or the solver's own cutoff.")] = "row",
     start: Annotated[str, typer.Option(help="none, or witness: start the MILP from an attack's input.")] = "none",

@@ -20,6 +20,12 @@ from solvers.registry import get
 from solvers.tighten import tighten
 
 ROUNDS = {"lp": (True,), "milp": (True, False)}  # of tightening; True is the LP relaxation
+SOURCES = {  # in words, of each method that propagates
+    "interval": "interval bounds",
+    "linear": "linear bounds",
+    "alpha": "linear bounds with optimised slopes",
+    "dual": "the LP's dual by one backward pass",
+}
 TIGHTENING_SHARE = 0.5  # of the time limit: what is left of the time is the model's
 
 
@@ -68,9 +74,8 @@ def margin_bounds(question: Question, slopes: str | None, layers: list[BoundsPai
     return lower[0], upper[0]
 
 
-def tightened(question: Question, settings: Settings, deadline: float) -> Bounded:
-    """Linear bounds, tightened by the solver's LPs or MILPs until the deadline on `time.perf_counter()`."""
-    start = propagate(question, SLOPES["linear"])
+def tightened(question: Question, start: Bounded, settings: Settings, deadline: float) -> Bounded:
+    """The bounds, tightened by the solver's LPs or MILPs until the deadline on `time.perf_counter()`."""
     found = tighten(
         question.network,
         question.lowered,
@@ -92,8 +97,8 @@ def bounded(question: Question, settings: Settings) -> Bounded:
     if settings.bounds not in ROUNDS:
         return propagate(question, SLOPES.get(str(settings.bounds)))
     limit = settings.options.time_limit_s
-    share = math.inf if limit is None else TIGHTENING_SHARE * limit
-    return tightened(question, settings, time.perf_counter() + share)
+    end = time.perf_counter() + (math.inf if limit is None else TIGHTENING_SHARE * limit)
+    return tightened(question, propagate(question, SLOPES["linear"]), settings, end)
 
 
 def _batched(pair: BoundsPair) -> BoundsPair:

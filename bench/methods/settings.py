@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.choices import BY_MILP, BY_PROPAGATION, METHODS, SWITCHES, applicable, check_choice, goal_of
+from bench.choices import BY_MILP, BY_PROPAGATION, METHODS, SWITCHES, applicable, goal_of
 from networks.errors import InputError
 from solvers.backend import SolverOptions
-from solvers.formulation import OWN_STABLE, Formulation
+from solvers.formulation import OWN_STABLE, Formulation, check_choice
 from solvers.registry import get
 
 # What a switch is where it is not asked for; `stable` then is what the formulation has.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.choices import SLOPES, applicable
-from bench.methods import relaxation
+from bench.methods import bounding, relaxation
 from bench.methods.answer import Answer
 from bench.methods.bounding import ROUNDS, TIGHTENING_SHARE, Bounded, propagate, tightened
 from bench.methods.question import Question
@@ -28,9 +28,7 @@ from solvers.result import Status
 
 FALSIFIED = "falsified"  # the status of a target that a candidate is classified as
 SOURCES = {
-    "interval": "interval bounds",
-    "linear": "linear bounds",
-    "alpha": "linear bounds with optimised slopes",
+    **bounding.SOURCES,
     "tighten": "linear bounds tightened by {}",
     "lp": relaxation.SOURCES[True],
     "milp": relaxation.SOURCES[False],
@@ -132,8 +130,10 @@ class _State:
 
     def tighten(self) -> None:
         """Tighter pre-activation bounds, and the linear bounds that follow from them."""
+        assert self.bounded is not None  # by the linear stage
         now = time.perf_counter()
-        self._take(tightened(self.question, self.settings, now + TIGHTENING_SHARE * (self.deadline - now)))
+        end = now + TIGHTENING_SHARE * (self.deadline - now)
+        self._take(tightened(self.question, self.bounded, self.settings, end))
 
     def lp(self) -> None:
         self._ask_solver("lp")

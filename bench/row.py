@@ -12,7 +12,7 @@ from bench.outcome import plain
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,20 @@ class Row:
         See `bench.outcome.Outcome`; None stands for an infinite value. `status` is `["error"]` where `error` is set.
     stage : list
         Of `staged`, one entry a target: the stage that decided it, empty where none did.
+    tier : str or None
+        What the verdict rests on (see `bench.verdict.Tier`): `certified` or `solver` where it is verified, `float32` or
+        `float64` where it is falsified, by what the witness holds in; None where it is unknown.
+    safety : list, one entry a target
+        What `lower` must exceed to count as positive; zero where it holds in exact arithmetic.
+    claimed : list, one entry a target
+        The lower bound as the solver said it, before anything was made of it; None where it said none.
+    certified : list, one entry a target
+        The lower bound that holds in exact arithmetic; None where there is none.
+    violation : float or None
+        The largest violation of a row, a bound or of integrality by a solution that the solver gave, recomputed
+        outside the solver, in the model's units; None without a solution.
+    bounds_used : str or None
+        The pre-activation bounds that the answer rests on: `interval`, `linear`, `alpha`, `dual`, `lp` or `milp`.
     witness_single : bool or None
     falsified, unknown : int or None
         Of an attack's images: misclassified, and not.
@@ -64,6 +78,17 @@ class Row:
     bounds_s, build_s, solve_s, total_s : float or None
     stage_s : dict
         Of `staged`: seconds of each stage.
+    hard_limit_s : float or None
+        Wall-clock seconds after which the cell's process is killed.
+    overshoot_s : float or None
+        What the cell took beyond `time_limit_s`, the limit that the solver was told; zero where it kept it.
+    memory_limit_mb, peak_memory_mb : float or None
+        Of the cell's process and its children together, resident, in units of 10^6 bytes: the limit, and the most seen.
+    enforced : dict of str to str
+        Which limits were in force, and how: `time`, `memory`, `cores`, `threads`.
+    machine : dict of str to number
+        What else went on during the cell: `load`, `swapped_mb`, `throttled_s`, ...; a platform that does not say leaves
+        its key out.
     counters : dict
     device : str
         Where the attack or the bounds ran, e.g. `cpu`, `NVIDIA H100`.
@@ -120,6 +145,12 @@ class Row:
     status: list[str] = field(default_factory=list)
     gap: list[float | None] = field(default_factory=list)
     stage: list[str] = field(default_factory=list)
+    tier: str | None = None
+    safety: list[float | None] = field(default_factory=list)
+    claimed: list[float | None] = field(default_factory=list)
+    certified: list[float | None] = field(default_factory=list)
+    violation: float | None = None
+    bounds_used: str | None = None
     witness_single: bool | None = None
     falsified: int | None = None
     unknown: int | None = None
@@ -130,6 +161,12 @@ class Row:
     solve_s: float | None = None
     total_s: float | None = None
     stage_s: dict[str, float] = field(default_factory=dict)
+    hard_limit_s: float | None = None
+    overshoot_s: float | None = None
+    memory_limit_mb: float | None = None
+    peak_memory_mb: float | None = None
+    enforced: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, float] = field(default_factory=dict)
     counters: dict[str, int | float] = field(default_factory=dict)
     device: str = "cpu"
     arrays: str | None = None

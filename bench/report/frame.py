@@ -21,7 +21,10 @@ OUTCOMES = ["failed", "unknown", "falsified", "verified"]  # from the weakest to
 DECIDED = ("falsified", "verified")
 SOLVED = frozenset({*DONE, "infeasible", "target_reached"})  # how a target ends that lacks nothing for its question
 SKIPPED = "skipped"  # a target that was not asked: no lack where another one decided the instance
-COLLECTIONS = ("targets", "lower", "upper", "status", "gap", "stage", "stage_s", "counters", "versions", "clip")
+COLLECTIONS = (
+    *("targets", "lower", "upper", "safety", "claimed", "certified", "status", "gap", "stage", "stage_s"),
+    *("enforced", "machine", "counters", "versions", "clip"),
+)
 INTEGERS = ["image", "images", "label", "threads", "seed", "repeat", "target", "steps", "restarts"]
 OF_TARGET = ["target", "lower", "upper", "status", "stage"]
 SECONDS = ["bounds_s", "build_s", "solve_s", "total_s"]

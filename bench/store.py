@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 
+from bench.limits import Limits
 from bench.row import Row
 from networks.errors import InputError
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
+LOCK, RUNNING = "run.lock", "running.json"
 
 
 def make_folder(path: Path) -> None:
@@ -44,65 +52,186 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """One run's folder. Rows are only ever appended, and each is on disk before `append` returns.
+    """One run's folder, held for this process alone. Rows are only appended, each on disk before `append` returns.
+
+    Use it as a context manager, or `close` it.
 
     Parameters
     ----------
     folder : Path
         Made if it is not there.
 
+    Attributes
+    ----------
+    notes : list of str
+        What the user should know of the state in which the folder was.
+
     Raises
     ------
     InputError
-        The folder cannot be written to, or a line of its rows is not a row.
+        The folder cannot be written to, another run holds it, or a line of its rows is JSON but no row.
     """
 
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
         self.folder = folder
-        self._set_torn_line_aside()
-        rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
-        self.finished = {row.cell for row in rows if row.error is None}  # what failed is tried again
+        self.notes: list[str] = []
+        self._lock = _hold(folder)
+        try:
+            self._set_torn_lines_aside()
+            rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
+        except BaseException:
+            self.close()
+            raise
+        self._finished: dict[str, Row | None] = {}  # a row only where its cell was killed
+        for row in rows:
+            self._count(row)
+
+    @property
+    def finished(self) -> set[str]:
+        """The cells that have a row without an error."""
+        return set(self._finished)
+
+    def has(self, cell: str, limits: Limits) -> bool:
+        """Whether nothing is left to measure: what failed is tried again, as is what was killed and may do more now."""
+        if cell not in self._finished:
+            return False
+        killed = self._finished[cell]
+        return killed is None or not limits.allow_more(killed)
+
+    def _count(self, row: Row) -> None:
+        if row.error is None:
+            self._finished[row.cell] = row if row.killed_for else None
 
     def append(self, row: Row) -> None:
-        """Write one row and wait until it is on disk."""
+        """Write one row and wait until it is on disk; what cannot be written whole is not written at all."""
         path = self.folder / ROWS
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(row.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if row.error is None:
-            self.finished.add(row.cell)
+        new = not path.exists()
+        with writing(path), path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                _write_all(file, row.to_json().encode() + b"\n")
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):  # what then stays of the line is set aside by the next run
+                    file.truncate(size)
+                raise
+        if new:
+            _sync_folder(self.folder)
+        self._count(row)
 
     def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
         """Save a cell's arrays; returns the file's path relative to the folder."""
         name = f"{ARRAYS}/{cell[:32]}.npz"
-        with writing(self.folder / ARRAYS):
-            (self.folder / ARRAYS).mkdir(exist_ok=True)
-        save_npz(self.folder / name, **arrays)
+        path = self.folder / name
+        with writing(path.parent):
+            path.parent.mkdir(exist_ok=True)
+        temporary = path.with_name(f"{path.stem}.tmp.npz")
+        with writing(path):
+            try:
+                save_npz(temporary, **arrays)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
         return name
 
     def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
         """Write the manifest; a resumed run adds its environment to those before."""
-        path = self.folder / MANIFEST
         starts = [*read_manifest(self.folder).get("starts", []), {"start": started, **environment}]
-        temporary = path.with_suffix(".tmp")
-        with writing(temporary):
-            temporary.write_text(json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(path)
+        text = json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n"
+        _write_whole(self.folder / MANIFEST, text.encode())
 
-    def _set_torn_line_aside(self) -> None:
-        """A line without its newline was torn by a crash: keep it in a file of its own, so that its cell runs again."""
+    def close(self) -> None:
+        """Let others have the folder."""
+        (self.folder / RUNNING).unlink(missing_ok=True)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _set_torn_lines_aside(self) -> None:
+        """A line that is not JSON was torn by a crash: it is kept in a file of its own, and its cell runs again."""
         path = self.folder / ROWS
         if not path.exists():
             return
-        content = _read(path)
-        whole, newline, torn = content.rpartition(b"\n")
-        if torn:
-            with writing(self.folder / TORN), (self.folder / TORN).open("ab") as file:
-                file.write(torn + b"\n")
-            with writing(path), path.open("r+b") as file:
-                file.truncate(len(whole) + len(newline))
+        lines = _read(path).split(b"\n")
+        torn = [line for number, line in enumerate(lines, 1) if line and not _is_whole(line, number == len(lines))]
+        if not torn:
+            return
+        with writing(self.folder / TORN), (self.folder / TORN).open("ab") as file:
+            file.writelines(line + b"\n" for line in torn)
+            os.fsync(file.fileno())
+        kept = [line for number, line in enumerate(lines, 1) if line and _is_whole(line, number == len(lines))]
+        _write_whole(path, b"".join(line + b"\n" for line in kept))
+        plural = "s" * (len(torn) != 1)
+        self.notes.append(f"{len(torn)} line{plural} of {path} torn by a crash: moved to {TORN}, measured again")
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    """A system writes as much as it has room for, and fails only at the next byte."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _is_whole(line: bytes, last: bool) -> bool:
+    """Whether a line was written to its end: the last one lacks its newline, whatever it holds."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return not last
+
+
+def _hold(folder: Path) -> BaseFileLock:
+    """Take the folder's lock, and say in a file beside it who has it: the system frees the lock with its process."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"folder {folder} is in use by {_holder(folder)}; name another with --out DIR") from None
+    except OSError as error:
+        raise InputError(f"folder {folder} cannot be locked: {error.strerror or error}") from error
+    holder = {"pid": os.getpid(), "host": platform.node(), "since": now(), "command": " ".join(sys.argv)}
+    _write_whole(folder / RUNNING, json.dumps(holder).encode())
+    return lock
+
+
+def _holder(folder: Path) -> str:
+    try:
+        known = json.loads((folder / RUNNING).read_bytes())
+        return "process {pid} on {host} since {since} ({command})".format_map(known)
+    except (OSError, ValueError, KeyError):  # it has only begun
+        return "another run"
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file by another in one step: there is never half of one."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with writing(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is on disk only with its folder; Windows has no such call, and no need of it."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def save_npz(path: Path, **arrays: Any) -> None:
@@ -165,3 +294,8 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         expected = "expected a folder that `relubench run` wrote"
         raise InputError(f"{path} cannot be read: {error.strerror}; {expected}") from error
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

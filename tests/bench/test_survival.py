@@ -22,6 +22,8 @@ from tests.conftest import RELUBENCH
 
 START_S = 90.0  # until a run has its first row, where the cores are shared
 PROMPT_S = 10.0
+PAGE = 4096
+SMALL_DISK = 256 * PAGE
 # What two runs of one cell need not share.
 OF_THE_MOMENT = {
     *("started", "bounds_s", "build_s", "solve_s", "total_s", "stage_s", "overshoot_s", "peak_memory_mb", "machine"),
@@ -189,22 +191,53 @@ def test_a_second_run_on_the_folder_is_refused_and_told_of_the_first(running: Ru
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_ends_the_run_with_its_rows_whole(
+def test_a_file_that_cannot_grow_ends_the_run_with_its_rows_whole(
     tmp_path: Path, undisturbed: dict[str, dict[str, Any]]
 ) -> None:
     folder = prepare(tmp_path)
-    # The system lets no file grow beyond this: a write fails in the midst of a line, as on a full disk.
+    # The system lets no file grow beyond this: a write fails in the midst of a line.
     room = 10_000
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))}
-    code, errors = Running(folder, **limit).end()
+    assert_stopped_for_want_of_room(Running(folder, **limit), "File too large", undisturbed)
+    assert_goes_on(folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_with_its_rows_whole(
+    small_disk: Path, tmp_path: Path, undisturbed: dict[str, dict[str, Any]]
+) -> None:
+    folder = prepare(tmp_path)
+    (folder / "run").symlink_to(small_disk)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(SMALL_DISK - 14 * PAGE))
+    assert_stopped_for_want_of_room(Running(folder), "No space left on device", undisturbed)
+    filler.unlink()
+    assert_goes_on(folder, undisturbed)
+
+
+def assert_stopped_for_want_of_room(run: Running, reason: str, undisturbed: dict[str, dict[str, Any]]) -> None:
+    code, errors = run.end()
     assert code == 2
     assert errors.splitlines()[-1].startswith("relubench: error: ")
-    assert "rows.jsonl cannot be written: File too large" in errors
-    content = (folder / "run" / ROWS).read_bytes()
-    assert content.endswith(b"\n")
-    assert 0 < len(content) <= room
-    assert set(rows_of(folder)) < set(undisturbed)
-    assert_goes_on(folder, undisturbed)
+    assert f" cannot be written: {reason}" in errors
+    assert run.rows.read_bytes().endswith(b"\n")
+    assert 0 < len(rows_of(run.rows.parents[1])) < len(undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, where this process may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        pytest.skip(f"mounts a small disk: {error}")
+    if mounted.returncode:
+        pytest.skip(f"mounts a small disk, which takes root: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
     shared = (
         *("label", "verdict", "evidence", "reason", "targets", "lower", "upper", "status", "stage", "gap"),
+        *("tier", "safety", "claimed", "certified", "violation", "bounds_used"),
         *("witness_single", "bounds_s", "build_s", "solve_s", "total_s", "stage_s", "counters"),
     )
     fields = outcome.to_dict(arrays=False)

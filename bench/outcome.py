@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.verdict import Verdict
+from bench.verdict import Tier, Verdict
 from networks.layers import Array
 
 
@@ -23,6 +23,8 @@ class Outcome:
     verdict : Verdict
     evidence : str
         What carries the verdict, or why there is none.
+    tier : Tier or None
+        What the verdict rests on; None where there is none.
     reason : str or None
         Why there is no verdict, in a few words: `time limit`, `not decided`, ...
     switches : dict of str to str
@@ -31,6 +33,17 @@ class Outcome:
     lower, upper : ndarray, shape (k,), float64
         `lower <= min over the ball of f_label - f_target <= upper`. The upper values are margins of inputs in the ball,
         run forward through the network; the image itself gives the first.
+    safety : ndarray, shape (k,), float64
+        What a lower bound must exceed to count as positive: zero where it holds in exact arithmetic.
+    claimed : ndarray, shape (k,), float64
+        The solver's own lower bounds, as it said them; -inf where it said none, or where there is no solver.
+    certified : ndarray, shape (k,), float64
+        Lower bounds that hold in exact arithmetic, whatever the solver's tolerances; -inf where there is none.
+    violation : float or None
+        The largest violation of a row, a bound or of integrality by a solution that the solver gave, recomputed here;
+        None without a solution.
+    bounds_used : str
+        The pre-activation bounds that the answer rests on: `interval`, `linear`, `alpha`, `dual`, `lp` or `milp`.
     status : tuple of str, length k
         How each target ended: `optimal`, `time_limit`, ... as in `solvers.result.Status`; `bounded` without a solver,
         `skipped` where another target had decided the instance, `falsified` where that was this one (staged).
@@ -60,10 +73,16 @@ class Outcome:
     epsilon: float
     verdict: Verdict
     evidence: str
+    tier: Tier | None
     reason: str | None
     targets: NDArray[np.int64]
     lower: Array
     upper: Array
+    safety: Array
+    claimed: Array
+    certified: Array
+    violation: float | None
+    bounds_used: str
     status: tuple[str, ...]
     stage: tuple[str, ...]
     witness: Array | None

@@ -27,6 +27,29 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Tier(StrEnum):
+    """What a verdict rests on, from the strongest ground to the weakest, of either verdict.
+
+    VERIFIED is `certified` where every lower bound that it needs holds in exact arithmetic, whatever the solver's
+    tolerances; it is `solver` where one of them is a solver's own dual bound, trusted beyond the safety margin.
+    FALSIFIED is `float32` where the witness is misclassified in float32 as in float64, `float64` where only there.
+    """
+
+    CERTIFIED = "certified"
+    SOLVER = "solver"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+def tier_of(verdict: Verdict, lower: Array, certified: Array, *, witness_single: bool | None) -> Tier | None:
+    """The tier of a verdict, given each target's lower bound and its certified one, shape (k,); None for UNKNOWN."""
+    if verdict is Verdict.FALSIFIED:
+        return Tier.FLOAT32 if witness_single else Tier.FLOAT64
+    if verdict is Verdict.VERIFIED:
+        return Tier.CERTIFIED if (lower <= certified).all() else Tier.SOLVER
+    return None
+
+
 class Decision(NamedTuple):
     """A verdict, its evidence in words, and for UNKNOWN the reason in few: `time limit`, `not decided`, ..."""
 

@@ -22,7 +22,7 @@ from bench.methods.settings import Settings
 from bench.methods.witness import load_torch, strongest_inputs
 from bench.outcome import Outcome
 from bench.replay import into_box, replay, replay_single
-from bench.verdict import contradicted, decide
+from bench.verdict import contradicted, decide, tier_of
 from networks.bounds.interval import interval_bounds
 from networks.instance import Clip, ball
 from networks.layers import LayerList
@@ -52,6 +52,7 @@ def verify(
     query: str = "each",
     stop: str = "row",
     start: str = "none",
+    exact: bool = False,
 ) -> Outcome:
     """Bound the worst-case margins of `network` around `x`, and say what follows.
 
@@ -96,6 +97,8 @@ def verify(
         margin, or only by the solver's own stopping rules.
     start : {"none", "witness"}
         Whether a MILP starts from the worst input that an attack has found for each target.
+    exact : bool
+        Certify the bounds of LPs by rational arithmetic instead of by bounds on rounding errors.
 
     Raises
     ------
@@ -117,6 +120,7 @@ def verify(
         query=query,
         stop=stop,
         start=start,
+        exact=exact,
     )
     question = Question.of(layer_list, ball(layer_list, x, label, epsilon, clip=clip, targets=targets))
     with _torch_threads(threads):
@@ -156,6 +160,7 @@ def _by_propagation(question: Question, settings: Settings) -> Answer:
         candidates=np.empty((0, question.instance.image.size)),
         gap=np.full(count, np.inf),
         safety=np.zeros(count),
+        certified=lower,
         source=SOURCES[settings.method],
         bounds_s=time.perf_counter() - start,
     )
@@ -208,6 +213,8 @@ def _outcome(
         messages=answer.messages,
     )
     witness = points[worst] if witness_margin < 0 else None
+    witness_single = None if witness is None else replay_single(network, instance, witness) < 0
+    none = np.full(len(upper), -np.inf)
     return Outcome(
         method=settings.method,
         solver=settings.solver if settings.by_solver else None,
@@ -216,16 +223,22 @@ def _outcome(
         epsilon=instance.epsilon,
         verdict=decision.verdict,
         evidence=decision.evidence,
+        tier=tier_of(decision.verdict, answer.lower, answer.certified, witness_single=witness_single),
         reason=decision.reason,
         targets=np.array(instance.targets),
         # An excess in the last digits is rounding; a larger one stays for all to see.
         lower=np.where(contradicted(answer.lower, upper, answer.safety), answer.lower, np.minimum(answer.lower, upper)),
         upper=upper,
+        safety=answer.safety,
+        claimed=none if answer.claimed is None else answer.claimed,
+        certified=answer.certified,
+        violation=answer.violation,
+        bounds_used=settings.bounds_used,
         status=answer.status,
         stage=answer.stage,
         witness=witness,
         worst_input=points[worst],
-        witness_single=None if witness is None else replay_single(network, instance, witness) < 0,
+        witness_single=witness_single,
         bounds_s=answer.bounds_s,
         build_s=answer.build_s,
         solve_s=answer.solve_s,

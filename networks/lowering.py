@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -24,11 +24,14 @@ class Affine:
     b : ndarray, shape (out,), float64
     source : int
         Index of the layer whose output this map computes; -1 for the network's input.
+    exact : bool
+        Whether `A` and `b` are the layers' own numbers: what is multiplied out, or scaled, may have been rounded.
     """
 
     A: sparse.csr_array
     b: Array
     source: int
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +47,11 @@ class LoweredNetwork:
     def hidden(self) -> tuple[Affine, ...]:
         """The affine maps that a ReLU follows."""
         return self.affines[:-1]
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is the layer list's function in exact arithmetic, and not only up to rounding."""
+        return all(affine.exact for affine in self.affines)
 
     @property
     def last(self) -> Affine:
@@ -75,7 +83,7 @@ def lower(network: LayerList) -> LoweredNetwork:
             current = None
         elif isinstance(layer, Flatten):
             if current is not None:
-                current = Affine(current.A, current.b, index)
+                current = replace(current, source=index)
         else:
             step = conv_affine(layer, shape) if isinstance(layer, Conv2d) else _linear_affine(layer)
             current = _compose(current, step, index)
@@ -115,7 +123,7 @@ def _compose(first: Affine | None, step: tuple[sparse.csr_array, Array], source:
         A, b = sparse.csr_array(A @ first.A), A @ first.b + b
     A.eliminate_zeros()
     A.sort_indices()  # a product comes unsorted
-    return Affine(A, read_only(b), source)
+    return Affine(A, read_only(b), source, exact=first is None)
 
 
 def _identity(size: int, source: int) -> Affine:

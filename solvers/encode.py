@@ -38,6 +38,7 @@ from scipy import sparse
 from networks.errors import InputError
 from networks.layers import Array
 from networks.lowering import Affine, BoundsPair, LoweredNetwork
+from solvers.certify import SMALLEST_NORMAL, UNIT
 from solvers.encoding import NONE, Encoding, Indices, Neurons, power_of_two
 from solvers.formulation import Formulation
 from solvers.linear_model import LinearModel
@@ -93,12 +94,14 @@ def encode(
         previous = neurons[-1].z
     rows, offsets = np.asarray(margins @ network.last.A), margins @ network.last.b
     largest = np.maximum(pre_activations[-1][1], 0.0) if pre_activations else np.abs(box).max(axis=0).ravel()
+    errors = _objective_errors(margins, network.last, largest)
     magnitudes = np.abs(rows * largest).max(axis=1, initial=0.0)
     choices = np.empty(0, np.int32)
     margin_rows, margin_offsets = rows, offsets
     if formulation.query == "maximum":
-        unit, choices, previous = _add_maximum(build, rows, offsets, previous, margin_bounds)
+        unit, choices, previous = _add_maximum(build, rows, offsets, errors, previous, margin_bounds)
         rows, offsets, magnitudes = np.array([[unit]]), np.zeros(1), magnitudes.max(keepdims=True)
+        errors = np.zeros(1)  # its rows have them
     objectives = np.zeros((len(rows), build.column_count))
     objectives[:, previous[previous != NONE]] = rows[:, previous != NONE]
     return Encoding(
@@ -112,7 +115,23 @@ def encode(
         choices,
         margin_rows,
         margin_offsets,
+        _joined(build.boxes),
+        errors,
+        network.exact,
     )
+
+
+def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
+    """Bounds, shape (k,), on the rounding of `margins @ A` and `margins @ b` times outputs of at most `largest`.
+
+    A sum of m products is off by at most `gamma_m` times the sum of their absolute values (Higham, section 3.1), and a
+    single product by a power of two is exact; the factor is nearly twice that, for the rounding of this sum itself.
+    """
+    size = np.asarray(np.abs(margins) @ abs(last.A)) @ largest + np.abs(margins) @ np.abs(last.b)
+    error = 2.0 * (margins.shape[1] + 16) * UNIT
+    copied = (np.abs(margins) != 0).sum(axis=1) <= 1
+    whole = np.isin(np.abs(margins), (0.0, 1.0)).all(axis=1)
+    return np.where(copied & whole, 0.0, error * size + size.size * SMALLEST_NORMAL)
 
 
 def near_one(
@@ -127,13 +146,17 @@ def near_one(
     if all(scale == 1.0 for scale in scales):
         return network, pre_activations
     before = [1.0, *scales]
-    hidden = [
-        Affine(affine.A * (before[i] / scales[i]), affine.b / scales[i], affine.source)
-        for i, affine in enumerate(network.hidden)
-    ]
-    last = Affine(network.last.A * before[-1], network.last.b, network.last.source)
+    hidden = [_scaled(affine, before[i] / scales[i], 1.0 / scales[i]) for i, affine in enumerate(network.hidden)]
+    last = _scaled(network.last, before[-1], 1.0)
     scaled = [(lower / scale, upper / scale) for (lower, upper), scale in zip(pre_activations, scales, strict=True)]
     return LoweredNetwork((*hidden, last)), scaled
+
+
+def _scaled(affine: Affine, of_A: float, of_b: float) -> Affine:
+    """The map with its numbers times powers of two, which is exact where nothing leaves the range of doubles."""
+    A, b = affine.A * of_A, affine.b * of_b
+    same = bool((A.data / of_A == affine.A.data).all() and (b / of_b == affine.b).all())
+    return Affine(A, b, affine.source, exact=affine.exact and same)
 
 
 def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:
@@ -214,7 +237,9 @@ def _textbook(
     """A column a live neuron, and a binary and four rows where the sign is open, an equality where it is not."""
     (lower, upper), (live, open_) = bounds, masks
     active = live & ~open_
-    z = _spread(build.columns(np.full(live.sum(), -np.inf), np.full(live.sum(), np.inf)), live)
+    anything = np.full(live.sum(), np.inf)
+    box = np.maximum(lower[live], 0.0), np.maximum(upper[live], 0.0)
+    z = _spread(build.columns(-anything, anything, box=box), live)
     v = _spread(build.binaries(int(open_.sum())), open_)
     # W z' - z = -b
     equality = build.rows(-affine.b[active], -affine.b[active])
@@ -233,8 +258,8 @@ def _textbook(
     upper_row = build.rows(-infinite, np.zeros_like(l))
     build.entries(upper_row, z[open_], 1.0)
     build.entries(upper_row, v[open_], -u)
-    # W z' - z + l v >= l - b
-    lower_row = build.rows(l - b, infinite)
+    # W z' - z + l v >= l - b, a difference that is rounded down: the row then holds of the network
+    lower_row = build.rows(np.nextafter(l - b, -infinite), infinite)
     build.weights(_spread(lower_row, open_), affine.A, previous)
     build.entries(lower_row, z[open_], -1.0)
     build.entries(lower_row, v[open_], l)
@@ -245,7 +270,12 @@ _ROWS = {"compact": _compact, "textbook": _textbook}
 
 
 def _add_maximum(
-    build: _Build, rows: Array, offsets: Array, previous: Indices, margin_bounds: BoundsPair | None
+    build: _Build,
+    rows: Array,
+    offsets: Array,
+    errors: Array,
+    previous: Indices,
+    margin_bounds: BoundsPair | None,
 ) -> tuple[float, Indices, Indices]:
     """Add the choice of a target and, as the last column, the strongest margin; returns its unit and these columns."""
     if margin_bounds is None or not np.isfinite(margin_bounds).all():
@@ -256,8 +286,9 @@ def _add_maximum(
     big_m = (upper - least) * (1 + BIG_M_ROUNDING)
     choices = build.binaries(len(rows))
     strongest = build.columns(np.array([least]), np.array([max(least, float(upper.min()))]))
-    # margin_t - m + M_t a_t <= M_t
-    above = build.rows(np.full_like(big_m, -np.inf), big_m - offsets / unit)
+    # margin_t - m + M_t a_t <= M_t, with room for what rounding the margin and this side may cost
+    side = np.nextafter(np.nextafter(big_m - offsets / unit, np.inf) + errors / unit, np.inf)
+    above = build.rows(np.full_like(big_m, -np.inf), side)
     build.weights(above, sparse.csr_array(rows / unit), previous)
     build.entries(above, np.repeat(strongest, len(rows)), -1.0)
     build.entries(above, choices, big_m)
@@ -274,6 +305,7 @@ class _Build:
     column_count: int = 0
     row_count: int = 0
     column_bounds: list[BoundsPair] = field(default_factory=list)
+    boxes: list[BoundsPair] = field(default_factory=list)  # of what the network computes
     row_bounds: list[BoundsPair] = field(default_factory=list)
     integer: list[NDArray[np.bool_]] = field(default_factory=list)
     triplets: list[tuple[Indices, Indices, Array]] = field(default_factory=list)
@@ -284,8 +316,9 @@ class _Build:
         nothing = self.rows(np.empty(0), np.empty(0))  # so that there is something to join without a hidden layer
         self.entries(nothing, nothing, 0.0)
 
-    def columns(self, lower: Array, upper: Array, *, integer: bool = False) -> Indices:
+    def columns(self, lower: Array, upper: Array, *, integer: bool = False, box: BoundsPair | None = None) -> Indices:
         self.column_bounds.append((lower, upper))
+        self.boxes.append((lower, upper) if box is None else box)
         self.integer.append(np.full(len(lower), integer))
         self.column_count += len(lower)
         return np.arange(self.column_count - len(lower), self.column_count, dtype=np.int32)

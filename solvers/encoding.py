@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from networks.layers import Array
-from networks.lowering import Affine
+from networks.lowering import Affine, BoundsPair
 from solvers.linear_model import LinearModel
 
 Indices = NDArray[np.int32]  # half of scipy's default, and what the solvers take
@@ -51,6 +51,13 @@ class Encoding:
     margins : ndarray, shape (targets, neurons of the last hidden layer), float64
         What the margins are made of.
     margin_offsets : ndarray, shape (targets,), float64
+    box : (ndarray, ndarray), each of shape (columns,), float64
+        Finite bounds on every column of what the network computes, also where the model itself has none.
+    objective_errors : ndarray, shape (k,), float64
+        By how much the objectives may differ from the network's margins, as their numbers are rounded sums.
+    exact : bool
+        Whether the rows hold of what the network computes in exact arithmetic; else only up to rounding, and nothing
+        is certified.
     """
 
     model: LinearModel
@@ -65,6 +72,9 @@ class Encoding:
     choices: Indices
     margins: Array
     margin_offsets: Array
+    box: BoundsPair
+    objective_errors: Array
+    exact: bool
 
     def input_of(self, x: Array) -> Array:
         """The network's input, flat, out of a solution of the model."""

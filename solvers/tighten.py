@@ -22,7 +22,7 @@ from scipy import sparse
 from networks.layers import Array, LayerList
 from networks.lowering import Affine, BoundsPair, LoweredNetwork
 from solvers.backend import Backend, Session, SolverOptions
-from solvers.certify import SOLVER_SAFETY, believed_bound
+from solvers.certify import SOLVER_SAFETY, lower_bound
 from solvers.encode import encode
 from solvers.encoding import Encoding
 
@@ -39,11 +39,14 @@ class Tightening:
         LPs and MILPs solved.
     settled : int
         Neurons whose sign they settled.
+    rigorous : bool
+        Whether every bound holds in exact arithmetic: false once one is a solver's word.
     """
 
     bounds: list[BoundsPair]
     solves: int = 0
     settled: int = 0
+    rigorous: bool = True
 
 
 def tighten(
@@ -56,6 +59,7 @@ def tighten(
     *,
     relaxations: tuple[bool, ...] = (True,),
     deadline: float = math.inf,
+    exact: bool = False,
 ) -> Tightening:
     """Tighten the bounds on every ReLU's input.
 
@@ -70,6 +74,8 @@ def tighten(
         The rounds, in order: True is the LP relaxation, False the MILP.
     deadline : float
         On `time.perf_counter()`: what is not tightened by then stays as it is.
+    exact : bool
+        Certify the LPs' bounds by rational arithmetic.
 
     Notes
     -----
@@ -80,7 +86,7 @@ def tighten(
         if affine.source < 0 or time.perf_counter() >= deadline:
             continue
         for relaxation in relaxations:
-            _tighten_layer(found, lowered, box, index, backend, options, relaxation, deadline)
+            _tighten_layer(found, lowered, box, index, backend, options, relaxation, deadline, exact)
         found.bounds = _refreshed(network, box, found.bounds)
     return found
 
@@ -102,17 +108,20 @@ def _tighten_layer(
     options: SolverOptions,
     relaxation: bool,
     deadline: float,
+    exact: bool,
 ) -> None:
     affine, pre_activations = lowered.hidden[index], lowered.pre_activations(found.bounds, box)
     lower, upper = (side.copy() for side in pre_activations[index])
     unstable = _unstable(lower, upper)
     if not unstable.size:
         return
-    layer = _Layer(_encode_neurons(lowered, box, pre_activations, index, unstable, relaxation), unstable, lower, upper)
+    encoding = _encode_neurons(lowered, box, pre_activations, index, unstable, relaxation)
+    layer = _Layer(encoding, unstable, lower, upper, exact)
     model = layer.encoding.model
     with backend.load(model, replace(options, time_limit_s=None)) as session:
         layer.run(session, deadline)
     found.solves += layer.solves
+    found.rigorous &= layer.rigorous
     found.settled += unstable.size - _unstable(lower, upper).size
     shape = found.bounds[affine.source][0].shape
     found.bounds[affine.source] = lower.reshape(shape), upper.reshape(shape)
@@ -145,7 +154,9 @@ class _Layer:
     neurons: NDArray[np.intp]
     lower: Array
     upper: Array
+    exact: bool
     solves: int = 0
+    rigorous: bool = True
 
     def run(self, session: Session, deadline: float) -> None:
         """Both sides of every neuron, nearest to zero first, until the sign is known or the time is over."""
@@ -167,15 +178,18 @@ class _Layer:
         neuron = self.neurons[i]
         c, offset, scale = self.encoding.objective(i)
         session.set_objective(sign * c, sign * offset)
-        # Nothing to an LP, whose bounds are certified: compact models have no column without bounds.
-        safety = SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[i])) if session.model.is_mip else 0.0
+        safety = SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[i]))
         left = deadline - time.perf_counter()
         # A sign is all that is asked: a bound above zero settles it, a point below zero shows that this side cannot.
         result = session.solve(left if math.isfinite(left) else None, stop_below=0.0, stop_above=2 * safety / scale)
         self.solves += 1
-        bound = believed_bound(session.model, result) * scale - safety
+        believed, certified = (bound * scale for bound in lower_bound(session.model, result, exact=self.exact))
+        proved = self.encoding.exact and math.isfinite(certified)
+        # The objective is a row of the network, copied: it has no error of its own.
+        bound = certified if proved else believed - safety
         if not bound <= (self.upper[neuron] if sign > 0 else -self.lower[neuron]):
             return  # beyond the other side, which is proved: this solver is wrong
+        self.rigorous &= proved or bound == -math.inf
         if sign > 0:
             self.lower[neuron] = max(self.lower[neuron], bound)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,7 +46,7 @@ def export(
 
     if out.suffix not in SUFFIXES:
         raise InputError(f"output {out} ends in {out.suffix!r}; expected one of {', '.join(SUFFIXES)}")
-    switches = {"bounds": bounds, "formulation": formulation, "stable": stable}
+    switches: dict[str, Any] = {"bounds": bounds, "formulation": formulation, "stable": stable}
     method = "lp" if relaxation else "milp"
     settings = Settings(method, "highs", SolverOptions(), **switches)
     network = load_state_dict(model, architecture) if architecture else load_network(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +25,17 @@ from bench.commands.options import (
 from bench.console import console
 
 if TYPE_CHECKING:
-    from bench.outcome import Outcome
+    from rich.table import Table
 
+    from bench.outcome import Outcome
+    from networks.layers import Array
+
+TIERS = {
+    "certified": "certified in exact arithmetic",
+    "solver": "trusting the solver",
+    "float32": "in float64 and float32",
+    "float64": "in float64, not in float32",
+}
 FAIL_ON = {"never": (), "falsified": ("falsified",), "unverified": ("falsified", "unknown")}  # the verdicts that fail
 
 
@@ -52,6 +62,7 @@ def verify(
     query: Annotated[str, typer.Option(help="each target by itself, or the maximum of all in one model.")] = "each",
     stop: Annotated[str, typer.Option(help="At a sign, by a row, or the solver's own cutoff.")] = "row",
     start: Annotated[str, typer.Option(help="none, or witness: start the MILP from an attack's input.")] = "none",
+    exact: Annotated[bool, typer.Option("--exact", help="Certify LPs' bounds by rational arithmetic: slower.")] = False,
     data: Data = None,
     json: Json = False,
     fail_on: Annotated[str, typer.Option(help=f"Exit with code 1 on: {', '.join(FAIL_ON)}.")] = "never",
@@ -91,6 +102,7 @@ def verify(
         query=query,
         stop=stop,
         start=start,
+        exact=exact,
     )
     if json:
         print(json_format.dumps(outcome.to_dict(), allow_nan=False))
@@ -101,27 +113,16 @@ def verify(
 
 
 def _show(outcome: Outcome, network: str) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    stages = outcome.stage or [""] * len(outcome.targets)
-    names = ("target", "lower bound", "upper bound", "status", *(["stage"] if outcome.stage else []))
-    table = Table(*names, box=None, header_style="bold")
-    for column in table.columns[:3]:
-        column.justify = "right"
-    rows = zip(outcome.targets, outcome.lower, outcome.upper, outcome.status, stages, strict=True)
-    for target, low, high, status, stage in rows:
-        cells = (str(target), f"{low:.6f}", f"{high:.6f}", status.replace("_", " "), stage)
-        table.add_row(*cells[: len(names)])
+    table = _table(outcome)
     by = f" by {outcome.solver}" if outcome.solver else ""
     console.print(f"{network}, label {outcome.label}, epsilon {outcome.epsilon:g}: {outcome.method}{by}")
     if outcome.switches:
         console.print(", ".join(f"{name} {value}" for name, value in outcome.switches.items()))
     console.print(table)
-    console.print(Text.assemble((outcome.verdict.upper(), "bold"), f": {outcome.evidence}"))
-    if outcome.witness is not None:
-        holds = "too" if outcome.witness_single else "not"
-        console.print(f"The witness holds in float64; in float32 {holds}.")
+    tier = f" ({TIERS[outcome.tier]})" if outcome.tier else ""
+    console.print(Text.assemble((outcome.verdict.upper(), "bold"), f"{tier}: {outcome.evidence}"))
     times = (
         ("bounds", outcome.bounds_s),
         ("build", outcome.build_s),
@@ -133,3 +134,31 @@ def _show(outcome: Outcome, network: str) -> None:
         console.print("stages: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in outcome.stage_s.items()))
     if outcome.counters:
         console.print(", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in outcome.counters.items()))
+
+
+def _table(outcome: Outcome) -> Table:
+    """A line a target; with a solver, what it said itself and what is certified beside the bound that counts."""
+    from rich.table import Table
+
+    columns: dict[str, list[str]] = {
+        "target": [str(target) for target in outcome.targets],
+        "lower bound": _numbers(outcome.lower),
+        "upper bound": _numbers(outcome.upper),
+        "certified": _numbers(outcome.certified),
+        "solver says": _numbers(outcome.claimed),
+        "status": [status.replace("_", " ") for status in outcome.status],
+        "stage": list(outcome.stage),
+    }
+    without = {"certified", "solver says"} if outcome.solver is None else set()
+    without |= set() if outcome.stage else {"stage"}
+    shown = {name: cells for name, cells in columns.items() if name not in without}
+    table = Table(box=None, header_style="bold")
+    for name in shown:
+        table.add_column(name, justify="left" if name in ("status", "stage") else "right")
+    for line in zip(*shown.values(), strict=True):
+        table.add_row(*line)
+    return table
+
+
+def _numbers(values: Array) -> list[str]:
+    return [f"{value:.6f}" if value > -math.inf else "" for value in values.tolist()]

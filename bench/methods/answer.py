@@ -20,6 +20,12 @@ class Answer:
         Inputs that may be witnesses, inside the box up to the solver's tolerance.
     gap, safety : ndarray, shape (k,)
         What the solver achieved; and what a lower bound must exceed to count as positive, zero for rigorous bounds.
+    certified : ndarray, shape (k,)
+        Lower bounds that hold in exact arithmetic; -inf where there is none.
+    claimed : ndarray, shape (k,), or None
+        The solver's own bounds, as it said them, -inf where it said none; None without a solver.
+    violation : float or None
+        The largest violation of the model by a solution that the solver gave; None without one.
     source : str
         What gave the lower bounds, in words, e.g. `interval bounds`.
     bounds_s, build_s, solve_s : float
@@ -37,7 +43,10 @@ class Answer:
     candidates: Array
     gap: Array
     safety: Array
+    certified: Array
     source: str
+    claimed: Array | None = None
+    violation: float | None = None
     bounds_s: float = 0.0
     build_s: float = 0.0
     solve_s: float = 0.0

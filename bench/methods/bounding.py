@@ -41,16 +41,24 @@ class Bounded:
         Of the margins.
     counters : dict
         Of the tightening: solves, and neurons settled by them.
+    rigorous : bool
+        Whether all of it holds in exact arithmetic: what a MILP has tightened is its solver's word.
     """
 
     layers: list[BoundsPair]
     lower: Array
     upper: Array
     counters: dict[str, float] = field(default_factory=dict)
+    rigorous: bool = True
+
+    @property
+    def certified(self) -> Array:
+        """The lower bounds on the margins, -inf where they hold only as far as a solver is right."""
+        return self.lower if self.rigorous else np.full_like(self.lower, -np.inf)
 
     def restricted(self, targets: NDArray[np.intp]) -> Bounded:
         """The bounds with the margins at these positions only."""
-        return Bounded(self.layers, self.lower[targets], self.upper[targets])
+        return Bounded(self.layers, self.lower[targets], self.upper[targets], rigorous=self.rigorous)
 
 
 def propagate(question: Question, slopes: str | None) -> Bounded:
@@ -85,11 +93,13 @@ def tightened(question: Question, start: Bounded, settings: Settings, deadline: 
         settings.options,
         relaxations=ROUNDS[str(settings.bounds)],
         deadline=deadline,
+        exact=settings.exact,
     )
     if not found.solves:
         return start
     lower, upper = margin_bounds(question, SLOPES["linear"], [_batched(pair) for pair in found.bounds])
-    return Bounded(found.bounds, lower, upper, {"bound_solves": found.solves, "settled": found.settled})
+    counters: dict[str, float] = {"bound_solves": found.solves, "settled": found.settled}
+    return Bounded(found.bounds, lower, upper, counters, found.rigorous)
 
 
 def bounded(question: Question, settings: Settings) -> Bounded:

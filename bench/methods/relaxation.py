@@ -14,9 +14,10 @@ from bench.methods.question import Question
 from bench.methods.settings import Settings
 from networks.layers import Array
 from solvers.backend import Session, SolverOptions
-from solvers.certify import SOLVER_SAFETY, believed_bound
+from solvers.certify import SOLVER_SAFETY, lower_bound
 from solvers.encode import encode
 from solvers.encoding import Encoding, objective_at_most
+from solvers.linear_model import LinearModel
 from solvers.registry import get
 from solvers.result import SolveResult, Status
 
@@ -44,10 +45,10 @@ def solve(
     """
     start = time.perf_counter()
     encoding = encode_question(question, bounded, settings)
-    search = _Search(question, encoding, settings, bounded.lower, deadline, starts)
-    results = search.run()
+    search = _Search(question, encoding, bounded, settings, deadline, starts)
+    found = search.run()
     elapsed_s = time.perf_counter() - start
-    return _answer(encoding, results, search.solves, bounded, settings, elapsed_s)
+    return _answer(search, found, elapsed_s)
 
 
 def encode_question(question: Question, bounded: Bounded, settings: Settings) -> Encoding:
@@ -68,31 +69,49 @@ def deadline_of(options: SolverOptions) -> float:
     return math.inf if options.time_limit_s is None else time.perf_counter() + options.time_limit_s
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one objective came to, in the margin's units.
+
+    `lower` must exceed `safety` to count as positive. `claimed` is the solver's own bound, and `certified` the one that
+    holds in exact arithmetic; each is -inf where there is none.
+    """
+
+    status: str
+    lower: float = -math.inf
+    safety: float = 0.0
+    claimed: float = -math.inf
+    certified: float = -math.inf
+    gap: float = math.inf
+    message: str = ""
+
+
 @dataclass(slots=True)
 class _Search:
     """The solves of one encoding's objectives, in one session where no objective needs a row of its own."""
 
     question: Question
     encoding: Encoding
+    bounded: Bounded
     settings: Settings
-    known: Array  # lower bounds on the margins
     deadline: float
     starts: Array | None
     session: Session | None = None
     solves: list[SolveResult] = field(default_factory=list)  # every one, those that were taken up again included
+    violation: float = -math.inf  # the largest of their solutions
 
-    def run(self) -> list[SolveResult | None]:
-        """A result for each objective, None where it was not asked."""
-        results: list[SolveResult | None] = [None] * len(self.encoding.offsets)
+    def run(self) -> list[_Found]:
+        """What each objective came to."""
+        found = [_Found(SKIPPED)] * len(self.encoding.offsets)
         order = self._order()
         try:
             for position, index in enumerate(order):
-                results[index] = result = self._solve(index, len(order) - position)
+                result, found[index] = self._solve(index, len(order) - position)
                 if self._verdict_wanted and self._is_witness(result):
                     break
         finally:
             self._close()
-        return results
+        return found
 
     @property
     def _verdict_wanted(self) -> bool:
@@ -108,22 +127,46 @@ class _Search:
         count = len(self.encoding.offsets)
         if not self._verdict_wanted or count == 1:
             return list(range(count))
-        return [int(index) for index in np.argsort(self.known, kind="stable")]
+        return [int(index) for index in np.argsort(self.bounded.lower, kind="stable")]
 
-    def _solve(self, index: int, left: int) -> SolveResult:
-        """Objective `index`, of which `left` are left to solve; results in its unit."""
+    def _solve(self, index: int, left: int) -> tuple[SolveResult, _Found]:
+        """Objective `index`, of which `left` are left to solve."""
         # A verdict needs every target: the hardest may take all the time there is.
         share = (self.deadline - time.perf_counter()) / (1 if self._verdict_wanted else left)
         if share <= 0:
-            return SolveResult(Status.TIME_LIMIT)
+            result = SolveResult(Status.TIME_LIMIT)
+            return result, _Found(result.status.value, safety=self._safety(index))
         end = time.perf_counter() + share
         session, scale = self._at(index)
-        limit = self._limit(index)
-        result = self._stopping(session, end, limit / scale)
-        bound = believed_bound(session.model, result) * scale
-        if self._by_row and (result.status in NO_SOLUTION or result.dual_bound >= limit / scale):
-            bound = limit
-        return replace(result, objective=result.objective * scale, dual_bound=bound)
+        result = self._stopping(session, end, self._limit(index) / scale)
+        return result, self._found(index, session.model, result, scale)
+
+    def _found(self, index: int, model: LinearModel, result: SolveResult, scale: float) -> _Found:
+        box = self.encoding.box if self._certifies else None
+        believed, certified = (bound * scale for bound in lower_bound(model, result, box, exact=self.settings.exact))
+        limit, safety = self._limit(index), self._safety(index)
+        if self._by_row and (result.status in NO_SOLUTION or result.dual_bound * scale >= limit):
+            believed = limit
+        if self._certifies and math.isfinite(certified):
+            # Less what the objective's own numbers may be off by, rounded down.
+            error = float(self.encoding.objective_errors[index])
+            believed = certified = math.nextafter(certified - error, -math.inf) if error else certified
+            safety = 0.0
+        else:
+            certified = -math.inf
+        objective = result.objective * scale
+        gap = replace(result, objective=objective, dual_bound=result.dual_bound * scale).gap
+        claimed = -math.inf if result.status in NO_SOLUTION else result.dual_bound * scale
+        return _Found(result.status.value, believed, safety, claimed, certified, gap, result.message)
+
+    @property
+    def _certifies(self) -> bool:
+        """Whether an LP's duals prove something of the network: its rows hold of it, and nothing is a solver's word."""
+        return self.settings.relaxation and self.encoding.exact and self.bounded.rigorous
+
+    def _safety(self, index: int) -> float:
+        """What a lower bound that is a solver's word must exceed to count as positive."""
+        return SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[index]))
 
     def _at(self, index: int) -> tuple[Session, float]:
         """The session with objective `index`, and the unit of that objective."""
@@ -147,7 +190,7 @@ class _Search:
 
     def _limit(self, index: int) -> float:
         """Twice what a lower bound must exceed to count as positive: a margin above it is as good as verified."""
-        return 2 * SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[index]))
+        return 2 * self._safety(index)
 
     def _stopping(self, session: Session, end: float, limit: float) -> SolveResult:
         """Solve, for a verdict only until the sign is known.
@@ -165,8 +208,11 @@ class _Search:
         left = end - time.perf_counter()
         if left <= 0:
             return SolveResult(Status.TIME_LIMIT)
-        self.solves.append(session.solve(left if math.isfinite(left) else None, **stops))
-        return self.solves[-1]
+        result = session.solve(left if math.isfinite(left) else None, **stops)
+        self.solves.append(result)
+        if result.x is not None:
+            self.violation = max(self.violation, session.model.violation(result.x))
+        return result
 
     def _is_witness(self, result: SolveResult) -> bool:
         return result.x is not None and bool(
@@ -179,31 +225,31 @@ class _Search:
             self.session = None
 
 
-def _answer(
-    encoding: Encoding,
-    results: list[SolveResult | None],
-    solves: list[SolveResult],
-    bounded: Bounded,
-    settings: Settings,
-    elapsed_s: float,
-) -> Answer:
-    solve_s = sum(result.solve_s for result in solves)
-    solutions = [encoding.input_of(result.x) for result in solves if result.x is not None]
-    lower = np.array([-math.inf if result is None else result.dual_bound for result in results])
-    status = tuple(SKIPPED if result is None else result.status.value for result in results)
+def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
+    encoding, bounded, settings = search.encoding, search.bounded, search.settings
+    solve_s = sum(result.solve_s for result in search.solves)
+    solutions = [encoding.input_of(result.x) for result in search.solves if result.x is not None]
     count = len(bounded.lower)  # the one objective of a maximum stands for all targets
+
+    def each(name: str) -> Array:
+        return np.array(np.broadcast_to([getattr(item, name) for item in found], count))
+
     return Answer(
-        lower=np.array(np.broadcast_to(lower, count)),
-        status=_spread(status, count),
+        lower=each("lower"),
+        status=_spread(tuple(item.status for item in found), count),
         candidates=np.array(solutions).reshape(len(solutions), encoding.input_count),
-        gap=np.broadcast_to([math.inf if result is None else result.gap for result in results], count),
-        safety=np.broadcast_to(SOLVER_SAFETY * np.maximum(1.0, encoding.magnitudes), count),
+        gap=each("gap"),
+        safety=each("safety"),
+        # Of a MILP there is nothing to certify a bound from: what was known before it stands beside its own.
+        certified=each("certified") if settings.relaxation else bounded.certified,
+        claimed=each("claimed"),
+        violation=search.violation if solutions else None,
         source=SOURCES[settings.relaxation].format(settings.solver),
         # Not the sum of the results' build_s: where no time was left for a target, no result has what was built for it.
         build_s=elapsed_s - solve_s,
         solve_s=solve_s,
-        counters=_counters(encoding, solves) | bounded.counters,
-        messages=_spread(tuple("" if result is None else result.message for result in results), count),
+        counters=_counters(encoding, search.solves) | bounded.counters,
+        messages=_spread(tuple(item.message for item in found), count),
     )
 
 

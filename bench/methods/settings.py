@@ -20,6 +20,8 @@ class Settings:
 
     Attributes
     ----------
+    exact : bool
+        Whether LPs are certified by rational arithmetic.
     switches : dict
         The switches that mean something to the method, by name, each with its value.
     form : Formulation
@@ -42,6 +44,7 @@ class Settings:
     query: str | None = None
     stop: str | None = None
     start: str | None = None
+    exact: bool = False
     switches: dict[str, str] = field(init=False)
     form: Formulation = field(init=False)
 
@@ -67,6 +70,11 @@ class Settings:
     def by_solver(self) -> bool:
         """Whether a solver has a part in it."""
         return self.method not in BY_PROPAGATION
+
+    @property
+    def bounds_used(self) -> str:
+        """The pre-activation bounds that an answer rests on."""
+        return str(self.bounds) if self.by_solver else self.method
 
     @property
     def relaxation(self) -> bool:

@@ -73,6 +73,8 @@ class _State:
     beaten: NDArray[np.bool_] = field(init=False)  # targets that a candidate is classified as, rather than the label
     lower: Array = field(init=False)
     safety: Array = field(init=False)
+    certified: Array = field(init=False)
+    claimed: Array = field(init=False)
     gap: Array = field(init=False)
     status: list[str] = field(init=False)
     stage: list[str] = field(init=False)
@@ -81,10 +83,12 @@ class _State:
     build_s: float = 0.0
     solve_s: float = 0.0
     counters: dict[str, float] = field(default_factory=dict)
+    violation: float | None = None
 
     def __post_init__(self) -> None:
         count = self.question.target_count
         self.lower, self.gap, self.safety = np.full(count, -np.inf), np.full(count, np.inf), np.zeros(count)
+        self.certified, self.claimed = np.full(count, -np.inf), np.full(count, -np.inf)
         self.beaten = np.zeros(count, bool)
         self.status, self.stage, self.messages = [relaxation.SKIPPED] * count, [""] * count, [""] * count
 
@@ -150,6 +154,9 @@ class _State:
             candidates=np.concatenate([np.empty((0, size)), *self.points]),
             gap=self.gap,
             safety=self.safety,
+            certified=self.certified,
+            claimed=self.claimed,
+            violation=self.violation,
             source=self._source(),
             bounds_s=sum(self.stage_s.get(name, 0.0) for name in ("interval", "linear", "alpha", "tighten")),
             build_s=self.build_s,
@@ -164,9 +171,10 @@ class _State:
         self._take(propagate(self.question, slopes))
 
     def _take(self, bounded: Bounded) -> None:
-        """Rigorous bounds on all margins."""
+        """Bounds on all margins."""
         self.bounded = bounded
         self.counters |= bounded.counters
+        self.certified = np.maximum(self.certified, bounded.certified)
         for index in self.open:
             self._improve(index, bounded.lower[index], 0.0)
             self.status[index] = "bounded"
@@ -186,6 +194,11 @@ class _State:
         self.build_s += answer.build_s
         self.solve_s += answer.solve_s
         self.counters |= answer.counters
+        if answer.violation is not None:
+            self.violation = max(answer.violation, self.violation or 0.0)
+        self.certified[targets] = np.maximum(self.certified[targets], answer.certified)
+        if answer.claimed is not None:
+            self.claimed[targets] = answer.claimed
         for position, index in enumerate(targets):
             self._improve(index, answer.lower[position], answer.safety[position])
             self.gap[index], self.status[index] = answer.gap[position], answer.status[position]
@@ -195,7 +208,7 @@ class _State:
         """What was asked, as far as it means something to the stage's own method."""
         asked = self.settings
         kept = {name: getattr(asked, name) for name in applicable(method, "verdict")}
-        return Settings(method, asked.solver, asked.options, **kept)
+        return Settings(method, asked.solver, asked.options, exact=asked.exact, **kept)
 
     def _improve(self, index: int, lower: float, safety: float) -> None:
         """Keep whichever lower bound says more beyond what it must exceed to count."""

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from networks.layers import Array
 from solvers import registry
-from solvers.certify import believed_bound, certified_bound, weak_duality_bound
+from solvers.certify import certified_bound, exact_bound, lower_bound, weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -32,8 +32,8 @@ def random_model(seed: int, magnitude: float = 1.0) -> LinearModel:
     return LinearModel(rng.normal(size=5) * scales, A, lower, upper, np.zeros(5), np.ones(5), None, 0.3)
 
 
-def exact_bound(model: LinearModel, duals: Array) -> Fraction:
-    """Equation (1) of `solvers.certify` in rational numbers."""
+def rational_bound(model: LinearModel, duals: Array) -> Fraction:
+    """The least of `c x - y (A x - side)` over the box, by the definition: y in rational numbers, row by row."""
     total = Fraction(model.offset)
     reduced = [Fraction(c) for c in model.c.tolist()]
     A = model.A.toarray()
@@ -53,9 +53,12 @@ def exact_bound(model: LinearModel, duals: Array) -> Fraction:
 def test_the_certified_bound_is_below_the_exact_one_by_no_more_than_rounding(seed: int, exponent: int) -> None:
     model = random_model(seed, 10.0**exponent)
     duals = np.random.default_rng(seed).normal(size=4) * 10.0 ** (exponent / 2)
-    exact, certified = exact_bound(model, duals), certified_bound(model, duals)
-    assert Fraction(certified) <= exact
-    size = 1.0 + abs(model.c).sum() + (abs(model.A).T @ np.abs(duals)).sum()
+    exact, certified = rational_bound(model, duals), certified_bound(model, duals)
+    assert exact_bound(model, duals) == exact
+    assert Fraction(certified) <= Fraction(certified_bound(model, duals, exact=True)) <= exact
+    assert Fraction(math.nextafter(certified_bound(model, duals, exact=True), INF)) > exact
+    sides = np.nan_to_num(np.abs([model.row_lower, model.row_upper]), posinf=0.0).max(axis=0)
+    size = 1.0 + abs(model.c).sum() + (abs(model.A).T @ np.abs(duals)).sum() + np.abs(duals) @ sides
     assert float(exact) - certified <= 1e-12 * size
 
 
@@ -69,9 +72,10 @@ def test_any_duals_give_a_bound_and_the_best_give_the_optimum(seed: int) -> None
     assert certified_bound(model, np.random.default_rng(seed).normal(size=4)) <= result.objective + 1e-9
     assert certified_bound(model, result.row_duals) == pytest.approx(result.objective, abs=1e-7)
     assert weak_duality_bound(model, result.row_duals) == pytest.approx(result.objective, abs=1e-7)
-    assert believed_bound(model, result) == min(result.dual_bound, certified_bound(model, result.row_duals))
-    exaggerated = replace(result, dual_bound=result.dual_bound + 1.0)
-    assert believed_bound(model, exaggerated) == certified_bound(model, result.row_duals)
+    certified = certified_bound(model, result.row_duals)
+    assert lower_bound(model, result) == (certified, certified)
+    # The solver's own word counts for nothing where its duals prove something.
+    assert lower_bound(model, replace(result, dual_bound=result.dual_bound + 1.0)) == (certified, certified)
 
 
 def free_column() -> LinearModel:
@@ -81,7 +85,11 @@ def free_column() -> LinearModel:
 def test_nothing_is_certified_of_a_column_without_bounds() -> None:
     assert certified_bound(free_column(), np.array([1.0])) == -INF
     result = SolveResult(Status.OPTIMAL, 2.0, 2.0, np.array([2.0]), np.array([1.0]))
-    assert believed_bound(free_column(), result) == 2.0
+    assert lower_bound(free_column(), result) == (2.0, -INF)
+    assert exact_bound(free_column(), np.array([0.5])) is None
+    box = np.array([0.0]), np.array([9.0])
+    assert certified_bound(free_column(), np.array([0.5]), box) == pytest.approx(1.0, abs=1e-12)
+    assert exact_bound(free_column(), np.array([0.5]), box) == 1
 
 
 def test_a_column_without_bounds_costs_nothing_where_nothing_is_paid_for_it() -> None:
@@ -102,4 +110,4 @@ def test_what_is_not_a_number_or_overflows_proves_nothing(duals: Array) -> None:
 
 @pytest.mark.parametrize("status", [Status.INFEASIBLE, Status.ERROR, Status.LICENCE, Status.UNKNOWN])
 def test_no_bound_is_believed_of_a_search_that_has_none(status: Status) -> None:
-    assert believed_bound(free_column(), SolveResult(status, dual_bound=5.0)) == -INF
+    assert lower_bound(free_column(), SolveResult(status, dual_bound=5.0)) == (-INF, -INF)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import dataclass, field, replace
 
@@ -162,7 +163,7 @@ class _Search:
     @property
     def _certifies(self) -> bool:
         """Whether an LP's duals prove something of the network: its rows hold of it, and nothing is a solver's word."""
-        return self.settings.relaxation and self.encoding.exact and self.bounded.rigorous
+        return self.encoding.exact and self.bounded.rigorous
 
     def _safety(self, index: int) -> float:
         """What a lower bound that is a solver's word must exceed to count as positive."""
@@ -211,7 +212,7 @@ class _Search:
         result = session.solve(left if math.isfinite(left) else None, **stops)
         self.solves.append(result)
         if result.x is not None:
-            self.violation = max(self.violation, session.model.violation(result.x))
+            self.violation = max(self.violation, _violation(session.model, result.x))
         return result
 
     def _is_witness(self, result: SolveResult) -> bool:
@@ -241,7 +242,7 @@ def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
         gap=each("gap"),
         safety=each("safety"),
         # Of a MILP there is nothing to certify a bound from: what was known before it stands beside its own.
-        certified=each("certified") if settings.relaxation else bounded.certified,
+        certified=each("certified") if settings.relaxation else np.maximum(each("certified"), bounded.certified),
         claimed=each("claimed"),
         violation=search.violation if solutions else None,
         source=SOURCES[settings.relaxation].format(settings.solver),
@@ -251,6 +252,12 @@ def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
         counters=_counters(encoding, search.solves) | bounded.counters,
         messages=_spread(tuple(item.message for item in found), count),
     )
+
+
+def _violation(model: LinearModel, x: Array) -> float:
+    """The largest violation of the model; the largest double for what is no solution at all."""
+    worst = model.violation(x) if x.shape == (model.column_count,) else math.inf
+    return worst if math.isfinite(worst) else sys.float_info.max
 
 
 def _spread(words: tuple[str, ...], count: int) -> tuple[str, ...]:

@@ -220,7 +220,7 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("backends")
 @pytest.mark.parametrize("x", [np.full(10, 0.5), np.full(10, np.nan), np.full(10, 1e300)])
 def test_an_incumbent_that_fails_its_replay_proves_nothing(x: Array) -> None:
-    LyingSession.lie = {"objective": -5.0, "dual_bound": -5.0, "x": x}
+    LyingSession.lie = {"objective": -5.0, "dual_bound": -5.0, "x": x, "row_duals": None}
     outcome = ask(solver="lying")
     assert outcome.verdict is Verdict.UNKNOWN
     assert outcome.witness is None
@@ -233,7 +233,7 @@ def test_an_incumbent_that_fails_its_replay_proves_nothing(x: Array) -> None:
     [(0.5 * SOLVER_SAFETY, Verdict.UNKNOWN), (2 * SOLVER_SAFETY, Verdict.VERIFIED), (math.nan, Verdict.UNKNOWN)],
 )
 def test_a_dual_bound_within_the_safety_margin_does_not_verify(bound: float, verdict: Verdict) -> None:
-    LyingSession.lie = {"dual_bound": bound}
+    LyingSession.lie = {"dual_bound": bound, "row_duals": None}
     assert ask(solver="lying").verdict is verdict
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 import numpy as np
+from filelock import FileLock, Timeout
 
+from bench.environment import utc_now
 from bench.row import Row
 from networks.errors import InputError
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
+LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
 
 
 def make_folder(path: Path) -> None:
@@ -44,35 +50,66 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """One run's folder. Rows are only ever appended, and each is on disk before `append` returns.
+    """One run's folder, held by one process at a time. Close it, or use it as a context manager.
 
-    Parameters
+    Rows are only ever appended, and each is on disk before `append` returns.
+
+    Attributes
     ----------
     folder : Path
-        Made if it is not there.
+    finished : dict of str to Row
+        The last row of each cell, those with an error left out: what failed is tried again.
+    notes : tuple of str
+        What the user should know of the rows that were there.
 
     Raises
     ------
     InputError
-        The folder cannot be written to, or a line of its rows is not a row.
+        The folder cannot be written to, another run holds it, or a line of its rows is JSON and no row.
     """
 
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
         self.folder = folder
-        self._set_torn_line_aside()
-        rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
-        self.finished = {row.cell for row in rows if row.error is None}  # what failed is tried again
+        self._lock = _hold(folder)
+        try:
+            self.notes = tuple(_set_torn_lines_aside(folder / ROWS))
+            rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
+            self.finished = {row.cell: row for row in rows if row.error is None}
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        if self._lock.is_locked:
+            (self.folder / RUNNING).unlink(missing_ok=True)
+            self._lock.release()
 
     def append(self, row: Row) -> None:
-        """Write one row and wait until it is on disk."""
+        """Write one row and wait until it is on disk. A line that does not get there whole leaves nothing behind."""
         path = self.folder / ROWS
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(row.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        new = not path.exists()
+        with writing(path), path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _write_all(file, row.to_json().encode() + b"\n")
+            except OSError:
+                with contextlib.suppress(OSError):  # the first failure is the one to tell; a torn line is recognised
+                    file.truncate(before)
+                raise
+        if new:
+            _sync_folder(self.folder)
         if row.error is None:
-            self.finished.add(row.cell)
+            self.finished[row.cell] = row
 
     def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
         """Save a cell's arrays; returns the file's path relative to the folder."""
@@ -84,58 +121,125 @@ class Store:
 
     def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
         """Write the manifest; a resumed run adds its environment to those before."""
-        path = self.folder / MANIFEST
         starts = [*read_manifest(self.folder).get("starts", []), {"start": started, **environment}]
-        temporary = path.with_suffix(".tmp")
-        with writing(temporary):
-            temporary.write_text(json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(path)
+        text = json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n"
+        with _replacing(self.folder / MANIFEST) as file:
+            file.write(text.encode())
 
-    def _set_torn_line_aside(self) -> None:
-        """A line without its newline was torn by a crash: keep it in a file of its own, so that its cell runs again."""
-        path = self.folder / ROWS
-        if not path.exists():
-            return
-        content = _read(path)
-        whole, newline, torn = content.rpartition(b"\n")
-        if torn:
-            with writing(self.folder / TORN), (self.folder / TORN).open("ab") as file:
-                file.write(torn + b"\n")
-            with writing(path), path.open("r+b") as file:
-                file.truncate(len(whole) + len(newline))
+
+def _hold(folder: Path) -> FileLock:
+    """The lock on a folder, held, with a file beside it that says who holds it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        with writing(folder / LOCK):
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"run folder {folder} is in use by {_holder(folder)}; wait for its end, or name another with --out DIR"
+        ) from None
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": utc_now(), "command": " ".join(sys.argv)}
+    with _replacing(folder / RUNNING) as file:
+        file.write(json.dumps(who).encode() + b"\n")
+    return lock
+
+
+def _holder(folder: Path) -> str:
+    try:
+        who = json.loads((folder / RUNNING).read_bytes())
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError):  # it has just begun, or has just ended
+        return "another run"
+
+
+def _write_all(file: IO[bytes], line: bytes) -> None:
+    """Write a line to an unbuffered file, and wait until it is on disk."""
+    left = memoryview(line)
+    while left:
+        left = left[file.write(left) :]
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path` once it is whole and on disk."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with writing(path):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the folder's list of files on disk. Windows has no such call."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system takes it for a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _set_torn_lines_aside(path: Path) -> Iterator[str]:
+    """Keep lines that a crash tore in a file of their own, so that their cells run again; yields notes."""
+    lines = _read(path).splitlines(keepends=True) if path.exists() else []
+    torn = [line for line in lines if _is_torn(line)]
+    if not torn:
+        return
+    with writing(path.with_name(TORN)), path.with_name(TORN).open("ab", buffering=0) as file:
+        _write_all(file, b"".join(line.rstrip(b"\n") + b"\n" for line in torn))
+    with _replacing(path) as whole:
+        whole.writelines(line for line in lines if not _is_torn(line))
+    what = "1 line" if len(torn) == 1 else f"{len(torn)} lines"
+    yield f"{path}: {what} torn by a crash, kept in {TORN}; measured again"
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line was not written whole: it has no end, or is no JSON, as where a power failure left zeros."""
+    if not line.endswith(b"\n"):
+        return True
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
 
 
 def save_npz(path: Path, **arrays: Any) -> None:
-    """Save arrays to a compressed .npz file.
+    """Save arrays to a compressed .npz file, which is there whole or not at all.
 
     Raises
     ------
     InputError
         The file cannot be written.
     """
-    with writing(path):
-        np.savez_compressed(path, **arrays)
+    with _replacing(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
-    """All rows of a run, and notes. A last line torn off while it was written is passed over with a note.
+    """All rows of a run, and notes. Lines that were torn while they were written are passed over with a note.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a line is no row; the message has the file and the line's number.
+        The file cannot be read, or a line is JSON and no row; the message has the file and the line's number.
     """
     path = folder / ROWS
-    lines = _read(path).splitlines(keepends=True)
     rows, notes = [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_read(path).splitlines(keepends=True), start=1):
         try:
             rows.append(Row.from_json(line))
         except ValueError as error:
-            if number == len(lines) and not line.endswith(b"\n"):
-                notes.append(f"{path.name}, line {number}: torn off while it was written; passed over")
-                continue
-            raise InputError(f"{path}, line {number}: {error}") from error
+            if not _is_torn(line):
+                raise InputError(f"{path}, line {number}: {error}") from error
+            notes.append(f"{path.name}, line {number}: torn while it was written; passed over")
     return rows, notes
 
 

@@ -107,6 +107,8 @@ class Suite(_Table):
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     repeats: Count = 1
     time_limit_s: Positive | None = None
+    hard_limit_s: Positive | None = None  # this and the next say how it is run, and are no part of what a cell is
+    memory_limit_mb: Positive | None = None
     verify: tuple[VerifyTable, ...] = ()
     attack: tuple[AttackTable, ...] = ()
 

@@ -10,9 +10,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
 from functools import cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -22,18 +21,16 @@ import psutil
 from pebble import ProcessExpired, ProcessPool
 
 from bench import worker
-from bench.environment import utc_now
-from bench.limits import REASONS, Limits
-from bench.machine import Snapshot, cores_of, during
+from bench.limits import Limits
+from bench.machine import cores_of
 from bench.plan import Planned
-from bench.processes import Usage, kill_tree, usage_of
+from bench.processes import kill_tree
 from bench.row import Row
+from bench.watch import LOOK_S, Watch
 from networks.errors import WorkerError
 
-LOOK_S = 0.05  # between two looks at a worker
 START_S = 120.0  # for a worker to be ready
 STARTS = 3  # of a worker in a row without success
-GONE_S = 1.0  # from the end of a worker to pebble's word of it; it has none for one that ends with exit code 0
 # Imported once, in the server that the workers are forked from: a new one is there in milliseconds. No solver: a
 # library that does not bear another one, or to be forked, would spoil all cells and not only its own.
 PRELOADED = ["torch", "bench.worker", "bench.verification", "bench.methods.attacks", "threadpoolctl"]
@@ -81,7 +78,7 @@ def measure_all(
     threads: int,
     limits: Limits,
     on_start: Callable[[Planned], None],
-) -> Iterator[Measured]:
+) -> Generator[Measured, None, None]:
     """Measure cells, `jobs` at a time; they come in the order of their ends.
 
     Close the iterator to stop: its workers are killed, with all that they started.
@@ -100,7 +97,11 @@ def measure_all(
                     if waiting and slot.ready():
                         on_start(waiting[0])
                         slot.begin(waiting.popleft())
-                wait([slot.future for slot in slots], timeout=LOOK_S, return_when=FIRST_COMPLETED)
+                wait(
+                    [slot.future for slot in slots if not slot.future.done()],
+                    timeout=LOOK_S,
+                    return_when=FIRST_COMPLETED,
+                )
                 yield from filter(None, [slot.look() for slot in slots])
         finally:
             close(slots)
@@ -150,27 +151,19 @@ class Slot:
         return self._process is not None and not self.busy
 
     def _greet(self) -> None:
-        error = self.future.exception()
         try:
-            if error is None:
-                ready: worker.Ready = self.future.result()
-                self._process, self._cores, self._failed_starts = psutil.Process(ready.pid), ready.cores, 0
-                return
-        except psutil.NoSuchProcess as gone:
-            error = gone
-        self._failed_starts += 1
-        if self._failed_starts == STARTS:
-            raise WorkerError(f"no worker comes up: {type(error).__name__}: {error}") from error
-        self._replace()
+            ready: worker.Ready = self.future.result()
+            self._process, self._cores, self._failed_starts = psutil.Process(ready.pid), ready.cores, 0
+        except Exception as error:  # whatever kept the worker from coming up, another may
+            self._failed_starts += 1
+            if self._failed_starts == STARTS:
+                raise WorkerError(f"no worker comes up: {type(error).__name__}: {error}") from error
+            self._replace()
 
     def begin(self, planned: Planned) -> None:
         """Have the worker measure a cell."""
-        assert self._process is not None
-        self._planned, self._gone_at = planned, None
-        self._started, self._before = utc_now(), Snapshot.take()
-        self._used_before = self._used = usage_of(self._process) or Usage(0, 0.0)
-        self._peak = self._used.resident
-        self._began = time.perf_counter()
+        assert self._process is not None, "not ready"
+        self._planned, self._watch = planned, Watch(planned, self._process, self._limits, self._cores)
         try:
             self.future = self._pool.schedule(worker.measure, args=(planned, self._data_dir))
         except RuntimeError as error:  # the worker died while it waited
@@ -179,85 +172,27 @@ class Slot:
 
     def look(self) -> Measured | None:
         """What there is of the cell: nothing while it goes on within its limits."""
-        if self._planned is None or self._process is None:
+        if self._planned is None:
             return None
-        seconds, used = time.perf_counter() - self._began, usage_of(self._process)
-        if used:
-            self._used, self._peak = used, max(self._peak, used.resident)
-        if self.future.done():
-            return self._read()
-        if used is None:
-            return self._vanished()
-        return self._past_a_limit(self._planned, seconds, used.resident / 1e6)
-
-    def _read(self) -> Measured:
-        error = self.future.exception()
-        if error is None:
+        planned, watch = self._planned, self._watch
+        watch.look()
+        if self.future.done() and self.future.exception() is None:
+            self._planned = None
             row, arrays = self.future.result()
-            return self._end(row, arrays)
-        return self._died(_cause(error))
-
-    def _vanished(self) -> Measured | None:
-        self._gone_at = self._gone_at or time.perf_counter()
-        if time.perf_counter() - self._gone_at < GONE_S:
+            return Measured(planned, watch.completed(row), arrays)
+        ended = self._ended(watch)
+        if ended is None:
             return None
-        return self._died("it ended with exit code 0")
+        self._replace()
+        return Measured(planned, watch.completed(ended), {})
 
-    def _died(self, cause: str) -> Measured:
-        assert self._planned is not None
-        row = replace(self._planned.blank_row(self._started), status=["error"], error=f"WorkerDied: {cause}")
-        return self._end(row, {}, replaced=True)
-
-    def _past_a_limit(self, planned: Planned, seconds: float, resident_mb: float) -> Measured | None:
-        hard_limit_s, memory_mb = self._limits.seconds(planned.cell.time_limit_s), self._limits.memory_limit_mb
-        if hard_limit_s is not None and seconds > hard_limit_s:
-            return self._kill("time", seconds, f"killed after {seconds:.1f} s, hard limit {hard_limit_s:.1f} s")
-        if memory_mb is not None and resident_mb > memory_mb:
-            return self._kill("memory", seconds, f"killed at {resident_mb:,.0f} MB, limit {memory_mb:,.0f} MB")
-        return None
-
-    def _kill(self, limit: str, seconds: float, evidence: str) -> Measured:
-        assert self._planned is not None
-        reason = REASONS[limit]
-        row = replace(
-            self._planned.blank_row(self._started),
-            verdict="unknown" if self._planned.cell.kind == "verify" else None,
-            reason=reason,
-            status=[reason.replace(" ", "_")],
-            evidence=evidence,
-            total_s=seconds,
-        )
-        return self._end(row, {}, replaced=True)
-
-    def _end(self, row: Row, arrays: dict[str, Any], *, replaced: bool = False) -> Measured:
-        """The cell's row with what was watched; its worker goes on, or is replaced."""
-        planned, cell = self._planned, row
-        assert planned is not None
-        over_s = None if None in (row.time_limit_s, row.total_s) else max(0.0, row.total_s - row.time_limit_s)  # type: ignore[operator]
-        row = replace(
-            row,
-            hard_limit_s=self._limits.seconds(cell.time_limit_s),
-            overshoot_s=over_s,
-            memory_limit_mb=self._limits.memory_limit_mb,
-            peak_memory_mb=round(self._peak / 1e6, 1),
-            enforced=self._enforced(cell),
-            machine=during(self._before, Snapshot.take(), self._used.cpu_s - self._used_before.cpu_s),
-        )
-        self._planned = None
-        if replaced:
-            self._replace()
-        return Measured(planned, row, arrays)
-
-    def _enforced(self, cell: Row) -> dict[str, str]:
-        limit_s, memory_mb = self._limits.seconds(cell.time_limit_s), self._limits.memory_limit_mb
-        time_words = "not enforced: no limit was asked for" if limit_s is None else f"worker killed after {limit_s:g} s"
-        return {
-            "time": time_words,
-            "memory": f"worker killed above {memory_mb:,.0f} MB resident, its children counted, looked at every "
-            f"{1000 * LOOK_S:.0f} ms",
-            "cores": self._cores,
-            "threads": f"{'torch, BLAS and solver' if cell.solver else 'torch and BLAS'}: {cell.threads}",
-        }
+    def _ended(self, watch: Watch) -> Row | None:
+        """The row of a cell without an answer, where its worker is dead or to be killed."""
+        if self.future.done():
+            return watch.died(_cause(self.future.exception()))
+        if watch.is_gone:
+            return watch.died("it ended with exit code 0")
+        return watch.killed()
 
     def _replace(self) -> None:
         self.retire()
@@ -265,7 +200,7 @@ class Slot:
 
     def retire(self) -> None:
         """End the worker with all that it started, at once, and its pool in the background."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         if self._process is not None:
             kill_tree(self._process.pid)
         self._retired.append(threading.Thread(target=self._pool.join, daemon=True))
@@ -285,7 +220,7 @@ def close(slots: Sequence[Slot]) -> None:
         slot.join()
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException | None) -> str:
     """Why a worker died, in words."""
     if not isinstance(error, ProcessExpired):
         return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""The runner: measures what is not there yet, each cell in a process of its own worker, and keeps every finished cell."""
+"""The runner: measures what is not there yet, each cell in a worker process, and keeps every finished cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.store import Store
 def unfinished(plan: Plan, store: Store, limits: Limits) -> list[Planned]:
     """The cells of a plan that are still to be measured.
 
-    Those are the ones that `store` does not have, and those that were killed under a lower limit than that in force now.
+    Those are the ones that `store` does not have, and those that were killed under a lower limit than is in force now.
     """
     return [planned for planned in plan.cells if not _is_finished(planned.digest, store, limits)]
 

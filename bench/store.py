@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from bench.environment import utc_now
 from bench.row import Row
 from networks.errors import InputError
+from solvers.result import Status
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
 LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
@@ -58,7 +59,7 @@ class Store:
     ----------
     folder : Path
     finished : dict of str to Row
-        The last row of each cell, those with an error left out: what failed is tried again.
+        The last row of each cell, those that failed left out, in the harness or in the solver: they are tried again.
     notes : tuple of str
         What the user should know of the rows that were there.
 
@@ -75,7 +76,7 @@ class Store:
         try:
             self.notes = tuple(_set_torn_lines_aside(folder / ROWS))
             rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
-            self.finished = {row.cell: row for row in rows if row.error is None}
+            self.finished = {row.cell: row for row in rows if not _failed(row)}
         except BaseException:
             self.close()
             raise
@@ -108,7 +109,7 @@ class Store:
                 raise
         if new:
             _sync_folder(self.folder)
-        if row.error is None:
+        if not _failed(row):
             self.finished[row.cell] = row
 
     def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
@@ -127,16 +128,20 @@ class Store:
             file.write(text.encode())
 
 
+def _failed(row: Row) -> bool:
+    return row.error is not None or Status.ERROR in row.status
+
+
 def _hold(folder: Path) -> FileLock:
     """The lock on a folder, held, with a file beside it that says who holds it."""
     lock = FileLock(folder / LOCK)
-    try:
-        with writing(folder / LOCK):
+    with writing(folder / LOCK):
+        try:
             lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"run folder {folder} is in use by {_holder(folder)}; wait for its end, or name another with --out DIR"
-        ) from None
+        except Timeout:
+            raise InputError(
+                f"run folder {folder} is in use by {_holder(folder)}; wait for its end, or name another with --out DIR"
+            ) from None
     who = {"pid": os.getpid(), "host": socket.gethostname(), "since": utc_now(), "command": " ".join(sys.argv)}
     with _replacing(folder / RUNNING) as file:
         file.write(json.dumps(who).encode() + b"\n")
@@ -234,12 +239,13 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
     path = folder / ROWS
     rows, notes = [], []
     for number, line in enumerate(_read(path).splitlines(keepends=True), start=1):
+        if _is_torn(line):
+            notes.append(f"{path.name}, line {number}: torn while it was written; passed over")
+            continue
         try:
             rows.append(Row.from_json(line))
         except ValueError as error:
-            if not _is_torn(line):
-                raise InputError(f"{path}, line {number}: {error}") from error
-            notes.append(f"{path.name}, line {number}: torn while it was written; passed over")
+            raise InputError(f"{path}, line {number}: {error}") from error
     return rows, notes
 
 

@@ -134,9 +134,7 @@ def measure(planned: Planned, data_dir: Path | None = None) -> tuple[Row, dict[s
     try:
         network = _network(cell.network, planned.network_digest)
         result, arrays = MEASURES[cell.kind](cell, network, data_dir)
-    except (
-        BaseException
-    ) as error:  # the one place where an exception becomes a result: SystemExit too is the cell's own
+    except BaseException as error:  # the one place where an exception becomes a result, SystemExit too
         return replace(blank, status=["error"], error=f"{type(error).__name__}: {error}"), {}
     return replace(blank, **result), arrays
 

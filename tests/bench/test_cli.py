@@ -20,6 +20,7 @@ from bench.suite import shipped
 from networks import data, zoo
 from networks.layers import LayerList
 from solvers import registry
+from tests.bench.broken_backends import install
 from tests.conftest import RELUBENCH, Ended, RunCommand
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
@@ -250,7 +251,7 @@ def test_run_measures_reports_and_a_second_time_reports_the_same(
 def test_run_goes_on_after_a_failed_cell_and_says_so(
     relubench: RunCommand, tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry.BACKENDS, "failing", "tests.bench.test_runner:Failing")
+    monkeypatch.syspath_prepend(install(tmp_path / "plugin"))
     suite = tmp_path / "suite.toml"
     table = f'networks = ["{tiny_network}"]\nimages = 1\nepsilons = [0.01]\nmethods = ["milp", "lp"]'
     suite.write_text(f'name = "tiny"\n[[verify]]\n{table}\nsolvers = ["failing"]\n', encoding="utf-8")

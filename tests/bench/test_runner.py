@@ -8,23 +8,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bench import runner
+from bench.plan import Plan, make_plan
 from bench.row import Row
-from bench.runner import Plan, make_plan
 from bench.store import MANIFEST, ROWS, TORN, Store
 from bench.suite import load_suite
 from networks import data
 from networks.errors import InputError, SolverNotInstalledError, UnknownSolverError
 from networks.layers import Flatten, LayerList, Linear
-from solvers import registry
 from solvers.backend import SolverOptions
-from solvers.backends.highs_ import Highs, HighsSession
-from solvers.linear_model import LinearModel
+from solvers.backends.highs_ import Highs
+from tests.bench.broken_backends import Failing, install
+from tests.bench.suites import plan_of, read_rows, run_into
 from tests.conftest import RELUBENCH, random_network
 
 PROMPT_S = 5.0  # Ctrl-C to the end of the process; a second or so, were the machine's cores not shared
@@ -35,30 +34,11 @@ REQUIRED_KEYS = {
 }
 
 
-class Failing(Highs):
-    """A back-end that breaks on every model but the LP's."""
-
-    name: ClassVar[str] = "failing"
-
-    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        if model.is_mip:
-            raise ArithmeticError("no integers today")
-        return super().load(model, options)
-
-
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(registry.BACKENDS, "failing", f"{__name__}:Failing")
-    return "failing"
-
-
-def plan_of(folder: Path, network: object, **keys: object) -> Plan:
-    """The plan of a suite of one `[[verify]]` table; `keys` replace its defaults."""
-    table = {"images": [0], "epsilons": [0.01], "methods": ["interval", "lp"], "solvers": ["highs"], **keys}
-    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
-    path = folder / "suite.toml"
-    path.write_text(f'name = "tiny"\n[[verify]]\nnetworks = ["{network}"]\n{text}\n', encoding="utf-8")
-    return make_plan(load_suite(path))
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a back-end that breaks on every model but the LP's, in workers too."""
+    monkeypatch.syspath_prepend(install(tmp_path / "plugin"))
+    return Failing.name
 
 
 def two_classes(folder: Path) -> Path:
@@ -67,16 +47,14 @@ def two_classes(folder: Path) -> Path:
     return path
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The lines as any other program would read them."""
-    return [json.loads(line) for line in (folder / ROWS).read_text(encoding="utf-8").splitlines()]
-
-
 def measured(plan: Plan, folder: Path) -> list[str]:
     """Run the plan; the methods of the cells that were measured, in order."""
-    rows: list[Row] = []
-    runner.run(plan, Store(folder), on_row=rows.append)
-    return [f"{row.method}{'!' if row.error else ''}" for row in rows]
+    return [f"{row.method}{'!' if row.error else ''}" for row in run_into(folder, plan)]
+
+
+def finished(folder: Path) -> int:
+    with Store(folder) as store:
+        return len(store.finished)
 
 
 def test_a_run_leaves_a_line_a_cell_with_everything_that_explains_it(tmp_path: Path, tiny_network: Path) -> None:
@@ -132,7 +110,7 @@ def test_a_second_run_measures_nothing_and_changes_no_file(tmp_path: Path, tiny_
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert measured(plan, folder) == []
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert plan.finished(Store(folder)) == 2
+    assert finished(folder) == 2
 
 
 def test_a_larger_suite_adds_its_cells_and_keeps_the_others(tmp_path: Path, tiny_network: Path) -> None:
@@ -290,7 +268,7 @@ def test_ctrl_c_in_mid_solve_keeps_finished_cells_and_the_run_goes_on_later(solv
 
     assert measured(plan, folder) == ["milp"]
     assert (folder / ROWS).read_bytes().startswith(before)
-    assert plan.finished(Store(folder)) == 2
+    assert finished(folder) == 2
     assert set(read_rows(folder)[1]["status"]) <= {"optimal", "time_limit"}
 
 

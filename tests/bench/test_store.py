@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.row import Row
-from bench.store import ARRAYS, MANIFEST, ROWS, TORN, Store, make_folder, read_rows, save_npz
+from bench.store import ARRAYS, LOCK, MANIFEST, ROWS, RUNNING, TORN, Store, make_folder, read_rows, save_npz
 from networks.errors import InputError
 
 
@@ -31,18 +31,19 @@ def row(cell: str) -> Row:
 
 
 def test_rows_are_lines_in_the_order_of_writing_and_the_store_knows_them_again(tmp_path: Path) -> None:
-    store = Store(tmp_path / "a" / "run")
-    store.append(row("one"))
-    store.append(row("two"))
+    with Store(tmp_path / "a" / "run") as store:
+        store.append(row("one"))
+        store.append(row("two"))
     lines = (store.folder / ROWS).read_text(encoding="utf-8").split("\n")
     assert [json.loads(line)["cell"] for line in lines[:-1]] == ["one", "two"]
     assert lines[-1] == ""
-    assert Store(store.folder).finished == store.finished == {"one", "two"}
+    with Store(store.folder) as again:
+        assert again.finished.keys() == store.finished.keys() == {"one", "two"}
 
 
 def test_a_row_reads_back_as_it_was_written_with_null_for_infinity(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.append(row("one"))
+    with Store(tmp_path) as store:
+        store.append(row("one"))
     ((read,), notes) = read_rows(tmp_path)
     assert notes == []
     assert read.lower == [None, 1.5]
@@ -54,27 +55,34 @@ def test_a_row_of_a_later_schema_reads_without_its_new_keys() -> None:
     assert Row.from_json(json.dumps(values)).schema == 2
 
 
-def test_a_torn_last_line_is_set_aside(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.append(row("one"))
-    whole = (tmp_path / ROWS).read_bytes()
-    torn = row("two").to_json().encode()[:40]
-    (tmp_path / ROWS).write_bytes(whole + torn)
+@pytest.mark.parametrize(
+    ("torn", "number"),
+    [
+        ([row("one").to_json(), row("two").to_json()[:40]], 2),  # the last line, without its end
+        ([row("one").to_json(), row("two").to_json()], 2),  # whole, but for its end: it was not on disk yet
+        ([row("two").to_json()[:40] + "\n", row("one").to_json() + "\n"], 1),
+        ([row("one").to_json(), "\0" * 200 + row("two").to_json() + "\n"], 2),  # as after a power failure
+    ],
+)
+def test_a_torn_line_is_set_aside_with_a_note(torn: list[str], number: int, tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text("\n".join(line.rstrip("\n") for line in torn) + torn[-1][len(torn[-1].rstrip("\n")) :])
     rows, notes = read_rows(tmp_path)
     assert [read.cell for read in rows] == ["one"]
-    assert notes == [f"{ROWS}, line 2: torn off while it was written; passed over"]
-    again = Store(tmp_path)
-    assert again.finished == {"one"}
-    assert (tmp_path / ROWS).read_bytes() == whole
-    assert (tmp_path / TORN).read_bytes() == torn + b"\n"
-    again.append(row("two"))
-    assert Store(tmp_path).finished == {"one", "two"}
+    assert notes == [f"{ROWS}, line {number}: torn while it was written; passed over"]
+    with Store(tmp_path) as store:
+        assert store.finished.keys() == {"one"}
+        assert store.notes == (f"{tmp_path / ROWS}: 1 line torn by a crash, kept in {TORN}; measured again",)
+        assert (tmp_path / ROWS).read_text() == row("one").to_json() + "\n"
+        assert (tmp_path / TORN).read_text() == torn[number - 1].rstrip("\n") + "\n"
+        store.append(row("two"))
+    with Store(tmp_path) as again:
+        assert again.finished.keys() == {"one", "two"}
+        assert again.notes == ()
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: not JSON"),
         ("[1]", "line 2: expected a JSON object, found list"),
         ("{}", "line 2: cell: field required"),
     ],
@@ -104,15 +112,16 @@ def test_make_folder_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    (tmp_path / ROWS).symlink_to("/dev/full")
-    with pytest.raises(InputError, match=f"{ROWS} cannot be written: No space left on device"):
-        store.append(row("one"))
-    assert store.finished == set()
+    with Store(tmp_path) as store:
+        (tmp_path / ROWS).symlink_to("/dev/full")
+        with pytest.raises(InputError, match=f"{ROWS} cannot be written: No space left on device"):
+            store.append(row("one"))
+        assert store.finished == {}
 
 
 def test_arrays_read_back_and_their_name_is_relative_to_the_folder(tmp_path: Path) -> None:
-    name = Store(tmp_path).save_arrays("f" * 64, {"margin": np.arange(3.0)})
+    with Store(tmp_path) as store:
+        name = store.save_arrays("f" * 64, {"margin": np.arange(3.0)})
     assert name.startswith(f"{ARRAYS}/")
     with np.load(tmp_path / name) as file:
         np.testing.assert_array_equal(file["margin"], np.arange(3.0))
@@ -124,16 +133,36 @@ def test_arrays_that_cannot_be_written_are_an_input_error(tmp_path: Path) -> Non
 
 
 def test_the_manifest_keeps_every_start_and_the_last_suite(tmp_path: Path) -> None:
-    Store(tmp_path).start({"name": "a"}, {"cpu": "x"}, "first")
-    Store(tmp_path).start({"name": "b"}, {"cpu": "y"}, "second")
+    with Store(tmp_path) as store:
+        store.start({"name": "a"}, {"cpu": "x"}, "first")
+        store.start({"name": "b"}, {"cpu": "y"}, "second")
     manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["suite"] == {"name": "b"}
     assert manifest["starts"] == [{"start": "first", "cpu": "x"}, {"start": "second", "cpu": "y"}]
-    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+    assert {path.name for path in tmp_path.iterdir()} == {MANIFEST, LOCK}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"starts": 3}'])
 def test_a_manifest_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=f"{MANIFEST}: not the manifest of a run"):
-        Store(tmp_path).start({}, {}, "now")
+    with Store(tmp_path) as store, pytest.raises(InputError, match=f"{MANIFEST}: not the manifest of a run"):
+        store.start({}, {}, "now")
+
+
+def test_a_folder_is_held_by_one_store_and_the_second_is_told_by_whom(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.append(row("one"))
+        with pytest.raises(InputError, match=rf"{tmp_path} is in use by process {os.getpid()} on .* since 2\d\d\d-"):
+            Store(tmp_path)
+        assert (tmp_path / RUNNING).exists()  # the second one took nothing from the first
+        assert [read.cell for read in read_rows(tmp_path)[0]] == ["one"]  # reports need no lock
+    assert not (tmp_path / RUNNING).exists()
+    with Store(tmp_path) as again:
+        assert again.finished.keys() == {"one"}
+
+
+def test_a_folder_whose_rows_are_refused_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text("[1]\n")
+    for _ in range(2):
+        with pytest.raises(InputError, match="expected a JSON object"):
+            Store(tmp_path)

@@ -1,84 +1,98 @@
-"""What a run allows its cells: how many at once, how long, and how much memory."""
+"""The limits of a run's cells, past which their process is killed."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from bench.row import KILLED_FOR, Row
+from bench.machine import usable_cores, usable_memory_mb
+from bench.row import Row
+from bench.suite import Suite
 from networks.errors import InputError
 from networks.instance import is_finite_number, is_whole_number
 
-# A cell's own limit is what its solver is told; what solvers overshoot by as a rule is no reason to kill them.
-LEAST_GRACE_S, GRACE_SHARE = 10.0, 0.25
-MEMORY_SHARE = 0.9  # of the machine's, for all workers together, unless a limit is given
-MEGABYTE = 10**6
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# What a solver may take beyond the limit that it was told: seconds, or a share of the limit if that is more.
+GRACE_S, GRACE_SHARE = 10.0, 0.25
+MEMORY_SHARE = 0.9  # of what there is, for all workers together
+REASONS = {"time": "time limit", "memory": "memory limit"}  # in `Row.reason`
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How a run's cells are bounded. A cell that passes a limit is killed with all its processes.
+    """Of every cell of a run.
 
     Attributes
     ----------
-    jobs : int
-        Cells that are measured at the same time.
     hard_limit_s : float or None
-        Wall-clock seconds of a cell. Unless given, a cell has a quarter more than its own time limit, and at least
-        10 s more; one without a time limit has none.
+        Wall-clock seconds for one cell. None stands for the cell's own time limit and a grace of 10 s, or of a quarter
+        of it if that is more; and for no limit where the cell has none.
     memory_limit_mb : float or None
-        Resident memory of a cell's process and its children together, in 10^6 bytes. Unless given, 90 % of what the
-        machine or its container has, shared out among the jobs.
+        Resident memory of a worker and its children together, in units of 10^6 bytes. None stands for 90 % of what
+        there is, divided by the number of workers.
 
     Raises
     ------
     InputError
-        A value out of range.
+        A limit that is not a number above zero.
     """
 
-    jobs: int = 1
     hard_limit_s: float | None = None
     memory_limit_mb: float | None = None
 
     def __post_init__(self) -> None:
-        if not is_whole_number(self.jobs) or self.jobs < 1:
-            raise InputError(f"jobs is {self.jobs!r}; expected a whole number of at least 1")
         for name, unit in (("hard_limit_s", "seconds"), ("memory_limit_mb", "megabytes")):
             value = getattr(self, name)
             if value is not None and not (is_finite_number(value) and value > 0):
-                raise InputError(f"{name} is {value!r}; expected {unit} above 0, or none")
+                raise InputError(f"{name} is {value!r}; expected a number of {unit} above 0")
 
     def seconds(self, time_limit_s: float | None) -> float | None:
-        """The hard limit of a cell with this time limit; None for none."""
+        """The hard limit of a cell whose solver is told `time_limit_s`."""
         if self.hard_limit_s is not None or time_limit_s is None:
             return self.hard_limit_s
-        return time_limit_s + max(LEAST_GRACE_S, GRACE_SHARE * time_limit_s)
+        return time_limit_s + max(GRACE_S, GRACE_SHARE * time_limit_s)
 
-    @property
-    def memory_mb(self) -> float:
-        """The memory limit of a cell."""
-        if self.memory_limit_mb is not None:
-            return self.memory_limit_mb
-        return MEMORY_SHARE * machine_memory() / self.jobs / MEGABYTE
-
-    def allow_more(self, row: Row) -> bool:
-        """Whether a killed cell may go on longer now, or take more memory, than where it was killed."""
-        if row.killed_for == KILLED_FOR["time_limit"]:
-            hard = self.seconds(row.time_limit_s)
-            return row.hard_limit_s is not None and (hard is None or hard > row.hard_limit_s)
-        return row.killed_for is not None and row.memory_limit_mb is not None and self.memory_mb > row.memory_limit_mb
+    def let_further(self, row: Row) -> bool:
+        """Whether the cell of `row` was killed under a lower limit than it has now."""
+        kind = killed_past(row)
+        now = {"time": self.seconds(row.time_limit_s), "memory": self.memory_limit_mb}
+        then = {"time": row.hard_limit_s, "memory": row.memory_limit_mb}
+        if kind is None:
+            return False
+        limit, before = now[kind], then[kind]
+        return limit is None or before is None or limit > before
 
 
-@cache
-def machine_memory() -> int:
-    """Bytes of memory that this machine has, or its container may use."""
-    import psutil
+def killed_past(row: Row) -> str | None:
+    """`time` or `memory` where the row's process was killed past that limit."""
+    if row.targets or row.falsified is not None:  # it came to its end
+        return None
+    return next((kind for kind, reason in REASONS.items() if row.reason == reason), None)
 
-    found = [int(psutil.virtual_memory().total)]
-    for name in CGROUP_LIMITS:
-        text = Path(name).read_text(encoding="ascii").strip() if os.access(name, os.R_OK) else ""
-        found += [int(text)] if text.isdecimal() else []
-    return min(found)
+
+def in_force(suite: Suite, jobs: int, asked: Limits) -> Limits:
+    """The limits asked for, else the suite's, else the defaults.
+
+    Raises
+    ------
+    InputError
+        `jobs` is no count, or a hard limit does not leave a solver the time that the suite gives it.
+    """
+    if not is_whole_number(jobs) or jobs < 1:
+        raise InputError(f"jobs is {jobs!r}; expected how many cells to measure at a time, at least 1")
+    hard_limit_s = asked.hard_limit_s or suite.hard_limit_s
+    longest = max((table.time_limit_s or suite.time_limit_s or 0.0 for table in suite.verify), default=0.0)
+    if hard_limit_s is not None and hard_limit_s <= longest:
+        raise InputError(
+            f"hard limit is {hard_limit_s:g} s; expected more than the {longest:g} s that suite {suite.name} gives a "
+            "solver, so that it can stop by itself"
+        )
+    memory_mb = asked.memory_limit_mb or suite.memory_limit_mb or MEMORY_SHARE * usable_memory_mb() / jobs
+    return Limits(hard_limit_s, memory_mb)
+
+
+def shared_cores(jobs: int, threads: int) -> list[str]:
+    """What the user should know where the workers have more threads than there are processors."""
+    cores = len(usable_cores())
+    if jobs * threads <= cores:
+        return []
+    asked = f"{jobs} jobs of {threads} threads" if threads > 1 else f"{jobs} jobs"
+    return [f"{asked} share {cores} processors: their cells slow one another, and times are not to be compared"]

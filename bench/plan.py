@@ -1,15 +1,19 @@
-"""The plan of a run: a suite's cells, each with its digest, checked before anything is measured."""
+"""The plan: a suite's cells on this machine, checked before anything is measured."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.choices import SWITCHES
+from bench.environment import versions
 from bench.methods.settings import Settings
+from bench.row import Row
 from bench.suite import Cell, Suite, expand
 from networks import data
 from networks.errors import InputError
@@ -21,11 +25,23 @@ from solvers.backend import SolverOptions
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A cell with its digest and that of its network."""
+    """A cell with its digest, and the digest of the network that it was made with."""
 
     cell: Cell
     digest: str
     network_digest: str
+
+    def blank_row(self, started: str) -> Row:
+        """The row of what was asked, nothing answered yet; `started` is UTC, ISO 8601."""
+        asked = {key: value for key, value in asdict(self.cell).items() if key != "keep_images"}
+        return Row(
+            **asked,
+            cell=self.digest,
+            network_digest=self.network_digest,
+            dataset="mnist_test",
+            started=started,
+            versions=versions(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,11 @@ class Plan:
     data_dir: Path | None
     cells: tuple[Planned, ...]
     notes: tuple[str, ...]
+
+    @property
+    def threads(self) -> int:
+        """The most threads that a cell asks for."""
+        return max(planned.cell.threads for planned in self.cells)
 
 
 def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
@@ -77,9 +98,14 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
 
 def _check_solvers(cells: list[Cell]) -> None:
     """Raise InputError where a solver is not there, or lacks what a cell asks of it."""
-    asked = {(cell.method, cell.solver, tuple(cell.switches.items())) for cell in cells if cell.solver}
+    asked = {(cell.method, cell.solver, tuple(given_switches(cell).items())) for cell in cells if cell.solver}
     for method, solver, switches in asked:
         Settings(method, str(solver), SolverOptions(), **dict(switches))
+
+
+def given_switches(cell: Cell) -> dict[str, Any]:
+    """The switches of `bench.verify` that the cell has."""
+    return {name: getattr(cell, name) for name in SWITCHES if getattr(cell, name) is not None}
 
 
 def _load_for_images(name: str) -> LayerList:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 3
-# How a cell ended that the harness killed, by its status: the limit that it passed, in words.
-KILLED_FOR = {"time_limit": "time limit", "memory_limit": "memory limit"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +173,6 @@ class Row:
     error: str | None = None
     started: str = ""
     versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def killed_for(self) -> str | None:
-        """The limit for which the harness killed the cell: `time limit` or `memory limit`; None where it did not."""
-        return KILLED_FOR.get(self.status[0]) if len(self.status) == 1 and not self.targets else None
 
     def to_json(self) -> str:
         """One line, without its newline. Infinities and NaN are null."""

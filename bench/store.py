@@ -5,24 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
+import socket
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 
-from bench.limits import Limits
+from bench.environment import utc_now
 from bench.row import Row
 from networks.errors import InputError
+from solvers.result import Status
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
-LOCK, RUNNING = "run.lock", "running.json"
+LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
 
 
 def make_folder(path: Path) -> None:
@@ -52,99 +51,35 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """One run's folder, held for this process alone. Rows are only appended, each on disk before `append` returns.
+    """One run's folder, held by one process at a time. Close it, or use it as a context manager.
 
-    Use it as a context manager, or `close` it.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it is not there.
+    Rows are only ever appended, and each is on disk before `append` returns.
 
     Attributes
     ----------
-    notes : list of str
-        What the user should know of the state in which the folder was.
+    folder : Path
+    finished : dict of str to Row
+        The last row of each cell, those that failed left out, in the harness or in the solver: they are tried again.
+    notes : tuple of str
+        What the user should know of the rows that were there.
 
     Raises
     ------
     InputError
-        The folder cannot be written to, another run holds it, or a line of its rows is JSON but no row.
+        The folder cannot be written to, another run holds it, or a line of its rows is JSON and no row.
     """
 
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
         self.folder = folder
-        self.notes: list[str] = []
         self._lock = _hold(folder)
         try:
-            self._set_torn_lines_aside()
+            self.notes = tuple(_set_torn_lines_aside(folder / ROWS))
             rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
+            self.finished = {row.cell: row for row in rows if not _failed(row)}
         except BaseException:
             self.close()
             raise
-        self._finished: dict[str, Row | None] = {}  # a row only where its cell was killed
-        for row in rows:
-            self._count(row)
-
-    @property
-    def finished(self) -> set[str]:
-        """The cells that have a row without an error."""
-        return set(self._finished)
-
-    def has(self, cell: str, limits: Limits) -> bool:
-        """Whether nothing is left to measure: what failed is tried again, as is what was killed and may do more now."""
-        if cell not in self._finished:
-            return False
-        killed = self._finished[cell]
-        return killed is None or not limits.allow_more(killed)
-
-    def _count(self, row: Row) -> None:
-        if row.error is None:
-            self._finished[row.cell] = row if row.killed_for else None
-
-    def append(self, row: Row) -> None:
-        """Write one row and wait until it is on disk; what cannot be written whole is not written at all."""
-        path = self.folder / ROWS
-        new = not path.exists()
-        with writing(path), path.open("ab", buffering=0) as file:
-            size = file.tell()
-            try:
-                _write_all(file, row.to_json().encode() + b"\n")
-                os.fsync(file.fileno())
-            except OSError:
-                with contextlib.suppress(OSError):  # what then stays of the line is set aside by the next run
-                    file.truncate(size)
-                raise
-        if new:
-            _sync_folder(self.folder)
-        self._count(row)
-
-    def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
-        """Save a cell's arrays; returns the file's path relative to the folder."""
-        name = f"{ARRAYS}/{cell[:32]}.npz"
-        path = self.folder / name
-        with writing(path.parent):
-            path.parent.mkdir(exist_ok=True)
-        temporary = path.with_name(f"{path.stem}.tmp.npz")
-        with writing(path):
-            try:
-                save_npz(temporary, **arrays)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return name
-
-    def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
-        """Write the manifest; a resumed run adds its environment to those before."""
-        starts = [*read_manifest(self.folder).get("starts", []), {"start": started, **environment}]
-        text = json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n"
-        _write_whole(self.folder / MANIFEST, text.encode())
-
-    def close(self) -> None:
-        """Let others have the folder."""
-        (self.folder / RUNNING).unlink(missing_ok=True)
-        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -154,116 +89,162 @@ class Store:
     ) -> None:
         self.close()
 
-    def _set_torn_lines_aside(self) -> None:
-        """A line that is not JSON was torn by a crash: it is kept in a file of its own, and its cell runs again."""
+    def close(self) -> None:
+        """Let another run have the folder."""
+        if self._lock.is_locked:
+            (self.folder / RUNNING).unlink(missing_ok=True)
+            self._lock.release()
+
+    def append(self, row: Row) -> None:
+        """Write one row and wait until it is on disk. A line that does not get there whole leaves nothing behind."""
         path = self.folder / ROWS
-        if not path.exists():
-            return
-        lines = _read(path).split(b"\n")
-        torn = [line for number, line in enumerate(lines, 1) if line and not _is_whole(line, number == len(lines))]
-        if not torn:
-            return
-        with writing(self.folder / TORN), (self.folder / TORN).open("ab") as file:
-            file.writelines(line + b"\n" for line in torn)
-            os.fsync(file.fileno())
-        kept = [line for number, line in enumerate(lines, 1) if line and _is_whole(line, number == len(lines))]
-        _write_whole(path, b"".join(line + b"\n" for line in kept))
-        plural = "s" * (len(torn) != 1)
-        self.notes.append(f"{len(torn)} line{plural} of {path} torn by a crash: moved to {TORN}, measured again")
+        new = not path.exists()
+        with writing(path), path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _write_all(file, row.to_json().encode() + b"\n")
+            except OSError:
+                with contextlib.suppress(OSError):  # the first failure is the one to tell; a torn line is recognised
+                    file.truncate(before)
+                raise
+        if new:
+            _sync_folder(self.folder)
+        if not _failed(row):
+            self.finished[row.cell] = row
+
+    def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
+        """Save a cell's arrays; returns the file's path relative to the folder."""
+        name = f"{ARRAYS}/{cell[:32]}.npz"
+        with writing(self.folder / ARRAYS):
+            (self.folder / ARRAYS).mkdir(exist_ok=True)
+        save_npz(self.folder / name, **arrays)
+        return name
+
+    def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
+        """Write the manifest; a resumed run adds its environment to those before."""
+        starts = [*read_manifest(self.folder).get("starts", []), {"start": started, **environment}]
+        text = json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n"
+        with _replacing(self.folder / MANIFEST) as file:
+            file.write(text.encode())
 
 
-def _write_all(file: FileIO, content: bytes) -> None:
-    """A system writes as much as it has room for, and fails only at the next byte."""
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]
+def _failed(row: Row) -> bool:
+    return row.error is not None or Status.ERROR in row.status
 
 
-def _is_whole(line: bytes, last: bool) -> bool:
-    """Whether a line was written to its end: the last one lacks its newline, whatever it holds."""
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return not last
-
-
-def _hold(folder: Path) -> BaseFileLock:
-    """Take the folder's lock, and say in a file beside it who has it: the system frees the lock with its process."""
+def _hold(folder: Path) -> FileLock:
+    """The lock on a folder, held, with a file beside it that says who holds it."""
     lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"folder {folder} is in use by {_holder(folder)}; name another with --out DIR") from None
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be locked: {error.strerror or error}") from error
-    holder = {"pid": os.getpid(), "host": platform.node(), "since": now(), "command": " ".join(sys.argv)}
-    _write_whole(folder / RUNNING, json.dumps(holder).encode())
+    with writing(folder / LOCK):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"run folder {folder} is in use by {_holder(folder)}; wait for its end, or name another with --out DIR"
+            ) from None
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": utc_now(), "command": " ".join(sys.argv)}
+    with _replacing(folder / RUNNING) as file:
+        file.write(json.dumps(who).encode() + b"\n")
     return lock
 
 
 def _holder(folder: Path) -> str:
     try:
-        known = json.loads((folder / RUNNING).read_bytes())
-        return "process {pid} on {host} since {since} ({command})".format_map(known)
-    except (OSError, ValueError, KeyError):  # it has only begun
+        who = json.loads((folder / RUNNING).read_bytes())
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError):  # it has just begun, or has just ended
         return "another run"
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by another in one step: there is never half of one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with writing(path):
-        try:
+def _write_all(file: IO[bytes], line: bytes) -> None:
+    """Write a line to an unbuffered file, and wait until it is on disk."""
+    left = memoryview(line)
+    while left:
+        left = left[file.write(left) :]
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path` once it is whole and on disk."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with writing(path):
             with temporary.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new file's name is on disk only with its folder; Windows has no such call, and no need of it."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Have the folder's list of files on disk. Windows has no such call."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system takes it for a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _set_torn_lines_aside(path: Path) -> Iterator[str]:
+    """Keep lines that a crash tore in a file of their own, so that their cells run again; yields notes."""
+    lines = _read(path).splitlines(keepends=True) if path.exists() else []
+    torn = [line for line in lines if _is_torn(line)]
+    if not torn:
+        return
+    with writing(path.with_name(TORN)), path.with_name(TORN).open("ab", buffering=0) as file:
+        _write_all(file, b"".join(line.rstrip(b"\n") + b"\n" for line in torn))
+    with _replacing(path) as whole:
+        whole.writelines(line for line in lines if not _is_torn(line))
+    what = "1 line" if len(torn) == 1 else f"{len(torn)} lines"
+    yield f"{path}: {what} torn by a crash, kept in {TORN}; measured again"
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line was not written whole: it has no end, or is no JSON, as where a power failure left zeros."""
+    if not line.endswith(b"\n"):
+        return True
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
 
 
 def save_npz(path: Path, **arrays: Any) -> None:
-    """Save arrays to a compressed .npz file.
+    """Save arrays to a compressed .npz file, which is there whole or not at all.
 
     Raises
     ------
     InputError
         The file cannot be written.
     """
-    with writing(path):
-        np.savez_compressed(path, **arrays)
+    with _replacing(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
-    """All rows of a run, and notes. A last line torn off while it was written is passed over with a note.
+    """All rows of a run, and notes. Lines that were torn while they were written are passed over with a note.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a line is no row; the message has the file and the line's number.
+        The file cannot be read, or a line is JSON and no row; the message has the file and the line's number.
     """
     path = folder / ROWS
-    lines = _read(path).splitlines(keepends=True)
     rows, notes = [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_read(path).splitlines(keepends=True), start=1):
+        if _is_torn(line):
+            notes.append(f"{path.name}, line {number}: torn while it was written; passed over")
+            continue
         try:
             rows.append(Row.from_json(line))
         except ValueError as error:
-            if number == len(lines) and not line.endswith(b"\n"):
-                notes.append(f"{path.name}, line {number}: torn off while it was written; passed over")
-                continue
             raise InputError(f"{path}, line {number}: {error}") from error
     return rows, notes
 
@@ -294,8 +275,3 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         expected = "expected a folder that `relubench run` wrote"
         raise InputError(f"{path} cannot be read: {error.strerror}; {expected}") from error
-
-
-def now() -> str:
-    """UTC, ISO 8601, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

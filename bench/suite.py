@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.choices import BY_PROPAGATION, SWITCHES, Bounds, Goal, Method, Start, Stop, applicable, goal_of
+from bench.choices import BY_PROPAGATION, Bounds, Goal, Method, Start, Stop, applicable, goal_of
 from networks.errors import SuiteError
 from networks.instance import Clip, check_clip
 from solvers.formulation import OWN_STABLE, Query, Relu, Rows, Stable
@@ -107,8 +107,7 @@ class Suite(_Table):
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     repeats: Count = 1
     time_limit_s: Positive | None = None
-    # What a run allows a cell (`bench.limits`): no part of what is measured.
-    hard_limit_s: Positive | None = None
+    hard_limit_s: Positive | None = None  # this and the next say how it is run, and are no part of what a cell is
     memory_limit_mb: Positive | None = None
     verify: tuple[VerifyTable, ...] = ()
     attack: tuple[AttackTable, ...] = ()
@@ -148,11 +147,6 @@ class Cell:
     restarts: int | None = None
     device: str = "cpu"
     keep_images: int = 0
-
-    @property
-    def switches(self) -> dict[str, Any]:
-        """The switches that the cell has."""
-        return {name: getattr(self, name) for name in SWITCHES if getattr(self, name) is not None}
 
     def describe(self) -> str:
         """A few words for a progress bar."""

@@ -1,175 +1,240 @@
-"""What runs inside a worker process: it is made ready once, then measures one cell after another."""
+"""What runs inside a worker, a process of a run that measures one cell after another."""
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import sys
+import tempfile
 import threading
-import time
-from dataclasses import asdict, dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.environment import versions
-from bench.plan import Planned
+import numpy as np
+
+from bench.environment import utc_now
+from bench.outcome import Outcome
+from bench.plan import Planned, given_switches
+from bench.processes import kill_tree
 from bench.row import Row
-from bench.store import now
+from bench.suite import Cell
+from networks import data
 from networks.errors import InputError
 from networks.layers import LayerList
+from networks.zoo import load_network
+from solvers.backend import SolverOptions
+from solvers.registry import get
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 CellResult = tuple[dict[str, Any], dict[str, Any]]  # fields of the row, and arrays
-# Imported once for all workers, by the process that they are forked from where the platform has one.
-PRELOADED = ("bench.worker", "bench.measures", "bench.verification", "bench.methods.attacks", "torch", "scipy.sparse")
+PR_SET_PDEATHSIG, SIGKILL = 1, 9  # of Linux: prctl(1, 9) has the process killed when its parent dies
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # for what is loaded later
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker is made ready with.
+    """What a worker is told before its first cell.
 
     Attributes
     ----------
-    networks : dict of str to str
-        The name of each network, by its digest.
-    data_dir : Path or None
-        Folder with the full MNIST set.
-    solvers : tuple of str
-        Those that cells ask for.
-    gradients : bool
-        Whether any cell needs gradients.
-    threads : int
-        The most that a cell asks for.
+    folder : str
+        The runner's working directory, from which the suite's paths are meant.
+    temporary : str
+        The folder for temporary files, which outlive a worker that is killed: the runner removes it.
+    environment : dict of str to str
+        The runner's environment variables.
     cores : tuple of int
-        The cores that are the worker's own; empty where it may run on all.
+        The processors to keep to.
+    threads : int
+        The most threads that a cell asks for.
     """
 
-    networks: dict[str, str]
-    data_dir: Path | None
-    solvers: tuple[str, ...]
-    gradients: bool
-    threads: int
+    folder: str
+    temporary: str
+    environment: dict[str, str]
     cores: tuple[int, ...]
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """What a worker says of itself: its process, and when on `time.monotonic()` it began a cell; None before that."""
+class Ready:
+    """A worker's answer: its process number, and how it was bound to its cores."""
 
     pid: int
-    at_s: float | None = None
+    cores: str
 
 
-@dataclass(slots=True)
-class _Worker:
-    """What a worker process knows of itself."""
-
-    setup: Setup
-    words: Connection
-    networks: dict[str, LayerList]
-    libraries: Any  # threadpoolctl's controller of BLAS and OpenMP
-    threads: int
-
-    def allow(self, threads: int) -> None:
-        """As many threads for torch and BLAS as for the solver."""
-        import torch
-
-        torch.set_num_threads(threads)
-        if threads != self.threads:
-            self.libraries.limit(limits=threads)
-            self.threads = threads
+def prepare(setup: Setup) -> Ready:
+    """Make this process a worker: as the runner is, on its own cores, and gone when the runner is."""
+    os.environ.update(setup.environment | dict.fromkeys(THREAD_VARIABLES, str(setup.threads)))
+    os.chdir(setup.folder)
+    tempfile.tempdir = setup.temporary
+    os.environ["TMPDIR"] = setup.temporary
+    _end_with_the_runner()
+    cores = _keep_to(setup.cores)
+    _set_threads(setup.threads)
+    return Ready(os.getpid(), cores)
 
 
-_worker: _Worker | None = None
+def _end_with_the_runner() -> None:
+    """However the runner ends, so does this process: a run that is resumed shares the machine with no orphan.
+
+    The thread ends the children too, but needs the interpreter; a back-end that holds it is ended by Linux.
+    """
+    runner = multiprocessing.parent_process()
+    if runner is None:
+        return  # this is the runner
+    threading.Thread(target=_outlive_by_nothing, args=(runner,), daemon=True).start()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)  # the parent here is the fork server, which ends with it
 
 
-def start(setup: Setup, words: Connection) -> None:
-    """Make this process a worker: on its cores, with its threads, and warm, before any clock starts."""
-    global _worker
-    words.send(Word(os.getpid()))
-    import threadpoolctl
-    import torch
-
-    if sys.stdout is not None:
-        os.dup2(2, 1)  # what a solver prints is no result of the run
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if setup.cores:
-        import psutil
-
-        psutil.Process().cpu_affinity(list(setup.cores))
-    torch.set_num_threads(setup.threads)
-    _warm(setup)
-    libraries = threadpoolctl.ThreadpoolController()
-    libraries.limit(limits=setup.threads)
-    _worker = _Worker(setup, words, {}, libraries, setup.threads)
+def _outlive_by_nothing(runner: Any) -> None:
+    runner.join()
+    kill_tree(os.getpid())
 
 
-def _end_with_parent() -> None:
-    """A run that is killed leaves no worker behind: it would slow down the run that takes its place."""
+def _keep_to(cores: tuple[int, ...]) -> str:
     import psutil
 
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
-    os._exit(1)
-
-
-def _warm(setup: Setup) -> None:
-    """Pay once what the first cell would else pay: what torch loads at its first gradient, and the solvers."""
-    from solvers.registry import get
-
-    for name in setup.solvers:
-        get(name).version()
-    if setup.gradients:
-        from bench.methods.witness import load_torch
-
-        load_torch()
-
-
-def measure(planned: Planned) -> tuple[Row, dict[str, Any]]:
-    """Measure one cell. An exception becomes a row with its text; nothing is swallowed, nothing else is lost."""
-    from bench.measures import MEASURES
-
-    assert _worker is not None, "start() comes first"
-    _worker.words.send(Word(os.getpid(), time.monotonic()))
-    _worker.allow(planned.cell.threads)
-    base = row_base(planned)
+    process = psutil.Process()
+    if not hasattr(process, "cpu_affinity"):
+        return f"not enforced: {sys.platform} binds no process to processors"
     try:
-        result, arrays = MEASURES[planned.cell.kind](planned.cell, _network(planned), _worker.setup.data_dir)
-    except Exception as error:  # the one place where an exception becomes a result
-        return error_row(base, f"{type(error).__name__}: {error}"), {}
-    return Row(**{**base, **result}), arrays
+        process.cpu_affinity(list(cores))
+    except (OSError, ValueError) as error:
+        return f"not enforced: {error}"
+    return f"{', '.join(map(str, cores))} by affinity"
 
 
-def row_base(planned: Planned) -> dict[str, Any]:
-    """The fields of a cell's row that are known before it is measured."""
+def _set_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+    _libraries().limit(limits=count)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The BLAS and OpenMP libraries of this process; looking for them takes 15 ms, setting them none."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def measure(planned: Planned, data_dir: Path | None = None) -> tuple[Row, dict[str, Any]]:
+    """Measure one cell. An exception becomes a row with its text; nothing is swallowed, nothing else is lost."""
+    cell, blank = planned.cell, planned.blank_row(utc_now())
+    _set_threads(cell.threads)
+    try:
+        network = _network(cell.network, planned.network_digest)
+        result, arrays = MEASURES[cell.kind](cell, network, data_dir)
+    except BaseException as error:  # the one place where an exception becomes a result, SystemExit too
+        return replace(blank, status=["error"], error=f"{type(error).__name__}: {error}"), {}
+    return replace(blank, **result), arrays
+
+
+@cache
+def _network(name: str, digest: str) -> LayerList:
+    """The network that the plan was made with, loaded once."""
+    network = load_network(name)
+    if network.digest != digest:
+        raise InputError(
+            f"network {name} has digest {network.digest[:16]}, the run was planned with {digest[:16]}: "
+            "its file was changed since; run the suite again"
+        )
+    return network
+
+
+def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
+    from bench.verification import verify
+
+    image, label = data.test_image(cell.image or 0, data_dir)
+    asked = _asked_of_solver(cell)  # imports the solver, before any clock starts
+    outcome = verify(
+        network,
+        image,
+        label,
+        cell.epsilon,
+        cell.method,
+        cell.solver or "highs",
+        clip=cell.clip,
+        time_limit_s=cell.time_limit_s,
+        threads=cell.threads,
+        seed=cell.seed,
+        **given_switches(cell),
+    )
+    fields = {**_outcome_fields(outcome), **asked}
+    prediction = network.forward(outcome.worst_input[None]).argmax()
+    return fields, {"worst_input": outcome.worst_input, "prediction": prediction}
+
+
+def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    shared = (
+        *("label", "verdict", "evidence", "reason", "targets", "lower", "upper", "status", "stage", "gap"),
+        *("tier", "safety", "claimed", "certified", "violation", "bounds_used"),
+        *("witness_single", "bounds_s", "build_s", "solve_s", "total_s", "stage_s", "counters"),
+    )
+    fields = outcome.to_dict(arrays=False)
+    return {name: fields[name] for name in shared}
+
+
+def _asked_of_solver(cell: Cell) -> dict[str, Any]:
+    if cell.solver is None:
+        return {}
+    options = SolverOptions()
     return {
-        **{key: value for key, value in asdict(planned.cell).items() if key != "keep_images"},
-        "cell": planned.digest,
-        "network_digest": planned.network_digest,
-        "dataset": "mnist_test",
-        "started": now(),
-        "versions": versions(),
+        "solver_version": get(cell.solver).version(),
+        "mip_gap": options.mip_gap,
+        "feasibility_tolerance": options.feasibility_tolerance,
+        "integrality_tolerance": options.integrality_tolerance,
     }
 
 
-def error_row(base: dict[str, Any], error: str) -> Row:
-    """The row of a cell that failed."""
-    return Row(**base, status=["error"], error=error)
+def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
+    from bench.methods.attacks import attack
+    from bench.methods.witness import load_torch
+
+    load_torch()  # before any clock starts
+    images = data.test_images(cell.images or 0, data_dir)
+    targeted = np.ones(len(images), bool) if cell.target is None else images.labels != cell.target
+    x, y = images.images[targeted], images.labels[targeted]  # an image of the target's own class cannot be driven there
+    settings: dict[str, Any] = {"steps": cell.steps, "step": cell.step, "restarts": cell.restarts}
+    result = attack(
+        network,
+        x,
+        y,
+        cell.method,
+        cell.epsilon,
+        targets=cell.target,
+        clip=cell.clip,
+        device=cell.device,
+        seed=cell.seed,
+        **({} if cell.steps is None else settings),
+    )
+    wrong = int((result.predictions != y).sum())
+    fields = {
+        "images": len(y),
+        "falsified": wrong,
+        "unknown": len(y) - wrong,
+        "error_rate": result.error_rate,
+        "images_per_s": result.images_per_s,
+        "total_s": result.seconds,
+        "step": None if cell.steps is None else result.step,  # the default one where the suite names none
+        "device": result.device,
+    }
+    arrays = {
+        "margin": result.margin,
+        "predictions": result.predictions,
+        "labels": y,
+        "adversarial": result.adversarial[: cell.keep_images].astype(np.float32),
+    }
+    return fields, arrays
 
 
-def _network(planned: Planned) -> LayerList:
-    """The cell's network, loaded once and the same that the plan was made with."""
-    from networks.zoo import load_network
-
-    assert _worker is not None
-    digest = planned.network_digest
-    if digest not in _worker.networks:
-        name = _worker.setup.networks[digest]
-        found = load_network(name)
-        if found.digest != digest:
-            raise InputError(f"network {name} has changed since the run began; run it again for the new one")
-        _worker.networks[digest] = found
-    return _worker.networks[digest]
+MEASURES = {"verify": _measure_verify, "attack": _measure_attack}

@@ -7,9 +7,10 @@
     │   ├── DataError                       images, labels or files of a data set
     │   ├── SuiteError                      a suite file
     │   └── solvers.linear_model.ModelError arrays that do not make a linear model
-    └── SolverError                         a back-end cannot be used here
-        ├── UnknownSolverError (also an InputError)
-        └── SolverNotInstalledError (also an InputError)
+    ├── SolverError                         a back-end cannot be used here
+    │   ├── UnknownSolverError (also an InputError)
+    │   └── SolverNotInstalledError (also an InputError)
+    └── WorkerError                         a run's worker processes cannot be started
 
 Every message is one line that says what, where, which value, what was expected and, where there is one, the way out.
 What a solver answers (infeasible, a time limit, a licence too small) is a status, never an exception.
@@ -50,3 +51,7 @@ class UnknownSolverError(SolverError, InputError):
 
 class SolverNotInstalledError(SolverError, InputError):
     """The back-end is known, its Python package is not installed."""
+
+
+class WorkerError(RelubenchError):
+    """A run's worker processes cannot be started."""

@@ -1,112 +1,133 @@
-"""Back-ends that break, each in one way; named by entry points, as workers know no others."""
+"""Back-ends that break, each in its own way, on every model with integers. `install` registers them for workers."""
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import ClassVar
 
-from solvers.backend import Limits, SolverOptions
+from solvers.backend import SolverOptions
 from solvers.backends.highs_ import Highs, HighsSession
 from solvers.linear_model import LinearModel
-from solvers.result import SolveResult
+from tests.plugins import install_plugin
 
-HOARD = "import time\nkept = []\nwhile True:\n kept.append(b'x' * 50_000_000)\n time.sleep(0.01)"
+BLOCK = 20_000_000
+LEAK = f"import time\nkept = []\nwhile True:\n kept.append(b'x' * {BLOCK})\n time.sleep(0.01)"
+SLOW_S = 0.15
 
 
-class Failing(Highs):
-    """Raises on every model but the LP's."""
+class Broken(Highs):
+    """HiGHS, but for what it does first with a MILP."""
 
-    name: ClassVar[str] = "failing"
+    name: ClassVar[str] = "broken"
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
         if model.is_mip:
-            raise ArithmeticError("no integers today")
+            self.break_down(options or SolverOptions())
         return super().load(model, options)
 
+    def break_down(self, options: SolverOptions) -> None:
+        raise NotImplementedError
 
-class Hanging(Highs):
-    """Never answers, and looks at no clock."""
 
+class Failing(Broken):
+    name: ClassVar[str] = "failing"
+
+    def break_down(self, options: SolverOptions) -> None:
+        raise ArithmeticError("no integers today")
+
+
+class Quitting(Broken):
+    name: ClassVar[str] = "quitting"
+
+    def break_down(self, options: SolverOptions) -> None:
+        sys.exit("enough")
+
+
+class Hanging(Broken):
     name: ClassVar[str] = "hanging"
 
-    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        return _HangingSession(model, options or SolverOptions(), self)
+    def break_down(self, options: SolverOptions) -> None:
+        time.sleep(1000)
 
 
-class _HangingSession(HighsSession):
-    def _solve(self, limits: Limits) -> SolveResult:
-        while True:
-            time.sleep(1.0)
+class HoldingTheGil(Broken):
+    name: ClassVar[str] = "holding_the_gil"
+
+    def break_down(self, options: SolverOptions) -> None:
+        ctypes.PyDLL(None).sleep(1000)  # as no other way of calling C, this keeps the interpreter's lock
 
 
-class Holding(Highs):
-    """Never answers and holds the interpreter's lock, so that no signal handler of Python's runs."""
-
-    name: ClassVar[str] = "holding"
-
-    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        return _HoldingSession(model, options or SolverOptions(), self)
-
-
-class _HoldingSession(HighsSession):
-    def _solve(self, limits: Limits) -> SolveResult:
-        ctypes.PyDLL(None).sleep(3600)
-        raise AssertionError("it slept for an hour")
-
-
-class Crashing(Highs):
-    """Takes the interpreter down."""
-
+class Crashing(Broken):
     name: ClassVar[str] = "crashing"
 
-    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        return _CrashingSession(model, options or SolverOptions(), self)
-
-
-class _CrashingSession(HighsSession):
-    def _solve(self, limits: Limits) -> SolveResult:
+    def break_down(self, options: SolverOptions) -> None:
         ctypes.string_at(0)
-        raise AssertionError("it read from nowhere")
 
 
-class Leaving(Highs):
-    """Ends the process in the middle of a solve."""
+class Exiting(Broken):
+    name: ClassVar[str] = "exiting"
 
-    name: ClassVar[str] = "leaving"
-
-    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        os._exit(3)
+    def break_down(self, options: SolverOptions) -> None:
+        os._exit(0)
 
 
-class Leaking(Highs):
-    """Takes more and more memory."""
-
+class Leaking(Broken):
     name: ClassVar[str] = "leaking"
 
+    def break_down(self, options: SolverOptions) -> None:
+        exec(LEAK, {})
+
+
+class LeakingInAChild(Broken):
+    name: ClassVar[str] = "leaking_in_a_child"
+
+    def break_down(self, options: SolverOptions) -> None:
+        subprocess.run([sys.executable, "-ISc", LEAK], check=True)
+
+
+class Slow(Broken):
+    """Not broken: it takes its time."""
+
+    name: ClassVar[str] = "slow"
+
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        return _LeakingSession(model, options or SolverOptions(), self)
+        time.sleep(SLOW_S)
+        return super().load(model, options)
+
+    def break_down(self, options: SolverOptions) -> None:
+        pass
 
 
-class _LeakingSession(HighsSession):
-    def _solve(self, limits: Limits) -> SolveResult:
-        exec(HOARD, {})
-        raise AssertionError("it took all memory there is")
+class Telling(Broken):
+    """Raises what it finds in its worker, as the text of an error is kept."""
+
+    name: ClassVar[str] = "telling"
+
+    def break_down(self, options: SolverOptions) -> None:
+        import threadpoolctl
+        import torch
+
+        libraries = {library["num_threads"] for library in threadpoolctl.threadpool_info()}
+        found = {
+            "pid": os.getpid(),
+            "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "torch": torch.get_num_threads(),
+            "libraries": sorted(libraries),
+            "solver": options.threads,
+            "variable": os.environ["OMP_NUM_THREADS"],
+        }
+        raise RuntimeError(json.dumps(found))
 
 
-class LeakingChild(Highs):
-    """Has a child that takes more and more memory."""
-
-    name: ClassVar[str] = "leaking_child"
-
-    def load(self, model: LinearModel, options: SolverOptions | None = None) -> HighsSession:
-        return _LeakingChildSession(model, options or SolverOptions(), self)
+BACKENDS = (*(Failing, Quitting, Hanging, HoldingTheGil, Crashing, Exiting, Leaking, LeakingInAChild, Slow, Telling),)
 
 
-class _LeakingChildSession(HighsSession):
-    def _solve(self, limits: Limits) -> SolveResult:
-        subprocess.run([sys.executable, "-c", HOARD], check=False)
-        raise AssertionError("its child ended")
+def install(folder: Path) -> Path:
+    """A folder that, on `sys.path`, registers them all."""
+    return install_plugin(folder, **{backend.name: f"{__name__}:{backend.__name__}" for backend in BACKENDS})

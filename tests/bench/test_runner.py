@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import runner
 from bench.plan import Plan, make_plan
 from bench.row import Row
 from bench.store import MANIFEST, ROWS, TORN, Store
@@ -23,8 +22,9 @@ from networks.errors import InputError, SolverNotInstalledError, UnknownSolverEr
 from networks.layers import Flatten, LayerList, Linear
 from solvers.backend import SolverOptions
 from solvers.backends.highs_ import Highs
+from tests.bench.broken_backends import Failing, install
+from tests.bench.suites import plan_of, read_rows, run_into
 from tests.conftest import RELUBENCH, random_network
-from tests.plugins import install_plugin
 
 PROMPT_S = 5.0  # Ctrl-C to the end of the process; a second or so, were the machine's cores not shared
 START_S = 60.0  # until a child that imports torch has measured its first cell
@@ -36,19 +36,9 @@ REQUIRED_KEYS = {
 
 @pytest.fixture
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A back-end of an outside package that breaks on every model but the LP's."""
-    plugin = install_plugin(tmp_path / "plugin", failing="tests.bench.broken_backends:Failing")
-    monkeypatch.syspath_prepend(plugin)
-    return "failing"
-
-
-def plan_of(folder: Path, network: object, **keys: object) -> Plan:
-    """The plan of a suite of one `[[verify]]` table; `keys` replace its defaults."""
-    table = {"images": [0], "epsilons": [0.01], "methods": ["interval", "lp"], "solvers": ["highs"], **keys}
-    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
-    path = folder / "suite.toml"
-    path.write_text(f'name = "tiny"\n[[verify]]\nnetworks = ["{network}"]\n{text}\n', encoding="utf-8")
-    return make_plan(load_suite(path))
+    """The name of a back-end that breaks on every model but the LP's, in workers too."""
+    monkeypatch.syspath_prepend(install(tmp_path / "plugin"))
+    return Failing.name
 
 
 def two_classes(folder: Path) -> Path:
@@ -57,23 +47,14 @@ def two_classes(folder: Path) -> Path:
     return path
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The lines as any other program would read them."""
-    return [json.loads(line) for line in (folder / ROWS).read_text(encoding="utf-8").splitlines()]
-
-
 def measured(plan: Plan, folder: Path) -> list[str]:
     """Run the plan; the methods of the cells that were measured, in order."""
-    rows: list[Row] = []
-    with Store(folder) as store:
-        runner.run(plan, store, on_row=rows.append)
-    return [f"{row.method}{'!' if row.error else ''}" for row in rows]
+    return [f"{row.method}{'!' if row.error else ''}" for row in run_into(folder, plan)]
 
 
-def finished(plan: Plan, folder: Path) -> int:
-    """How many of the plan's cells the folder has."""
+def finished(folder: Path) -> int:
     with Store(folder) as store:
-        return len(store.finished & {planned.digest for planned in plan.cells})
+        return len(store.finished)
 
 
 def test_a_run_leaves_a_line_a_cell_with_everything_that_explains_it(tmp_path: Path, tiny_network: Path) -> None:
@@ -129,7 +110,7 @@ def test_a_second_run_measures_nothing_and_changes_no_file(tmp_path: Path, tiny_
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert measured(plan, folder) == []
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert finished(plan, folder) == 2
+    assert finished(folder) == 2
 
 
 def test_a_larger_suite_adds_its_cells_and_keeps_the_others(tmp_path: Path, tiny_network: Path) -> None:
@@ -287,7 +268,7 @@ def test_ctrl_c_in_mid_solve_keeps_finished_cells_and_the_run_goes_on_later(solv
 
     assert measured(plan, folder) == ["milp"]
     assert (folder / ROWS).read_bytes().startswith(before)
-    assert finished(plan, folder) == 2
+    assert finished(folder) == 2
     assert set(read_rows(folder)[1]["status"]) <= {"optimal", "time_limit"}
 
 

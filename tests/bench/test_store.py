@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.limits import Limits
 from bench.row import Row
-from bench.store import ARRAYS, LOCK, MANIFEST, ROWS, TORN, Store, make_folder, read_rows, save_npz
+from bench.store import ARRAYS, LOCK, MANIFEST, ROWS, RUNNING, TORN, Store, make_folder, read_rows, save_npz
 from networks.errors import InputError
 
 
@@ -34,19 +31,19 @@ def row(cell: str) -> Row:
 
 
 def test_rows_are_lines_in_the_order_of_writing_and_the_store_knows_them_again(tmp_path: Path) -> None:
-    store = Store(tmp_path / "a" / "run")
-    store.append(row("one"))
-    store.append(row("two"))
+    with Store(tmp_path / "a" / "run") as store:
+        store.append(row("one"))
+        store.append(row("two"))
     lines = (store.folder / ROWS).read_text(encoding="utf-8").split("\n")
     assert [json.loads(line)["cell"] for line in lines[:-1]] == ["one", "two"]
     assert lines[-1] == ""
-    store.close()
-    assert Store(store.folder).finished == store.finished == {"one", "two"}
+    with Store(store.folder) as again:
+        assert again.finished.keys() == store.finished.keys() == {"one", "two"}
 
 
 def test_a_row_reads_back_as_it_was_written_with_null_for_infinity(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.append(row("one"))
+    with Store(tmp_path) as store:
+        store.append(row("one"))
     ((read,), notes) = read_rows(tmp_path)
     assert notes == []
     assert read.lower == [None, 1.5]
@@ -58,66 +55,29 @@ def test_a_row_of_a_later_schema_reads_without_its_new_keys() -> None:
     assert Row.from_json(json.dumps(values)).schema == 2
 
 
-def test_a_torn_last_line_is_set_aside(tmp_path: Path) -> None:
-    with Store(tmp_path) as store:
-        store.append(row("one"))
-    whole = (tmp_path / ROWS).read_bytes()
-    torn = row("two").to_json().encode()[:40]
-    (tmp_path / ROWS).write_bytes(whole + torn)
+@pytest.mark.parametrize(
+    ("torn", "number"),
+    [
+        ([row("one").to_json(), row("two").to_json()[:40]], 2),  # the last line, without its end
+        ([row("one").to_json(), row("two").to_json()], 2),  # whole, but for its end: it was not on disk yet
+        ([row("two").to_json()[:40] + "\n", row("one").to_json() + "\n"], 1),
+        ([row("one").to_json(), "\0" * 200 + row("two").to_json() + "\n"], 2),  # as after a power failure
+    ],
+)
+def test_a_torn_line_is_set_aside_with_a_note(torn: list[str], number: int, tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text("\n".join(line.rstrip("\n") for line in torn) + torn[-1][len(torn[-1].rstrip("\n")) :])
     rows, notes = read_rows(tmp_path)
     assert [read.cell for read in rows] == ["one"]
-    assert notes == [f"{ROWS}, line 2: torn off while it was written; passed over"]
+    assert notes == [f"{ROWS}, line {number}: torn while it was written; passed over"]
+    with Store(tmp_path) as store:
+        assert store.finished.keys() == {"one"}
+        assert store.notes == (f"{tmp_path / ROWS}: 1 line torn by a crash, kept in {TORN}; measured again",)
+        assert (tmp_path / ROWS).read_text() == row("one").to_json() + "\n"
+        assert (tmp_path / TORN).read_text() == torn[number - 1].rstrip("\n") + "\n"
+        store.append(row("two"))
     with Store(tmp_path) as again:
-        assert again.finished == {"one"}
-        assert again.notes == [f"1 line of {tmp_path / ROWS} torn by a crash: moved to {TORN}, measured again"]
-        assert (tmp_path / ROWS).read_bytes() == whole
-        assert (tmp_path / TORN).read_bytes() == torn + b"\n"
-        again.append(row("two"))
-        assert again.finished == {"one", "two"}
-
-
-@pytest.mark.parametrize("torn", [b"\0" * 300, b'{"cell": "tw', b"[" * 100_000])
-def test_a_line_torn_before_others_is_set_aside_too(torn: bytes, tmp_path: Path) -> None:
-    lines = [row(name).to_json().encode() for name in ("one", "three")]
-    (tmp_path / ROWS).write_bytes(b"\n".join([lines[0], torn, lines[1], b""]))
-    with Store(tmp_path) as store:
-        assert store.finished == {"one", "three"}
-    assert (tmp_path / ROWS).read_bytes() == b"\n".join([*lines, b""])
-    assert (tmp_path / TORN).read_bytes() == torn + b"\n"
-
-
-def test_a_last_line_that_lacks_only_its_newline_runs_again(tmp_path: Path) -> None:
-    (tmp_path / ROWS).write_bytes(row("one").to_json().encode())
-    with Store(tmp_path) as store:
-        assert store.finished == set()
-
-
-def test_a_folder_is_held_by_one_and_the_other_is_told_by_whom(tmp_path: Path) -> None:
-    with Store(tmp_path), pytest.raises(InputError, match="name another with --out DIR") as refused:
-        Store(tmp_path)
-    assert f"folder {tmp_path} is in use by process {os.getpid()} on " in str(refused.value)
-    with Store(tmp_path) as store:
-        assert store.finished == set()
-
-
-def test_a_folder_that_cannot_be_read_is_not_held_on_to(tmp_path: Path) -> None:
-    (tmp_path / ROWS).write_text("{}\n")
-    for _ in range(2):
-        with pytest.raises(InputError, match="line 1: cell: field required"):
-            Store(tmp_path)
-
-
-def test_what_was_killed_runs_again_only_where_it_may_go_further(tmp_path: Path) -> None:
-    known: dict[str, Any] = {"verdict": "unknown", "targets": [], "lower": [], "upper": [], "hard_limit_s": 20.0}
-    with Store(tmp_path) as store:
-        store.append(replace(row("slow"), **known, status=["time_limit"], time_limit_s=10.0, memory_limit_mb=500.0))
-        store.append(replace(row("large"), **known, status=["memory_limit"], memory_limit_mb=500.0))
-        limits = {name: Limits(hard_limit_s=20.0, memory_limit_mb=500.0) for name in ("slow", "large")}
-        assert all(store.has(name, limit) for name, limit in limits.items())
-        assert not store.has("slow", Limits(hard_limit_s=21.0, memory_limit_mb=500.0))
-        assert store.has("large", Limits(hard_limit_s=21.0, memory_limit_mb=500.0))
-        assert not store.has("large", Limits(hard_limit_s=20.0, memory_limit_mb=501.0))
-        assert store.has("slow", Limits(memory_limit_mb=900.0))  # 10 s and 10 s more are the 20 s that it had
+        assert again.finished.keys() == {"one", "two"}
+        assert again.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -152,11 +112,11 @@ def test_make_folder_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    (tmp_path / ROWS).symlink_to("/dev/full")
-    with pytest.raises(InputError, match=f"{ROWS} cannot be written: No space left on device"):
-        store.append(row("one"))
-    assert store.finished == set()
+    with Store(tmp_path) as store:
+        (tmp_path / ROWS).symlink_to("/dev/full")
+        with pytest.raises(InputError, match=f"{ROWS} cannot be written: No space left on device"):
+            store.append(row("one"))
+        assert store.finished == {}
 
 
 def test_arrays_read_back_and_their_name_is_relative_to_the_folder(tmp_path: Path) -> None:
@@ -179,7 +139,7 @@ def test_the_manifest_keeps_every_start_and_the_last_suite(tmp_path: Path) -> No
     manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["suite"] == {"name": "b"}
     assert manifest["starts"] == [{"start": "first", "cpu": "x"}, {"start": "second", "cpu": "y"}]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, LOCK]
+    assert {path.name for path in tmp_path.iterdir()} == {MANIFEST, LOCK}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"starts": 3}'])
@@ -187,3 +147,22 @@ def test_a_manifest_of_something_else_is_refused(content: str, tmp_path: Path) -
     (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
     with Store(tmp_path) as store, pytest.raises(InputError, match=f"{MANIFEST}: not the manifest of a run"):
         store.start({}, {}, "now")
+
+
+def test_a_folder_is_held_by_one_store_and_the_second_is_told_by_whom(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.append(row("one"))
+        with pytest.raises(InputError, match=rf"{tmp_path} is in use by process {os.getpid()} on .* since 2\d\d\d-"):
+            Store(tmp_path)
+        assert (tmp_path / RUNNING).exists()  # the second one took nothing from the first
+        assert [read.cell for read in read_rows(tmp_path)[0]] == ["one"]  # reports need no lock
+    assert not (tmp_path / RUNNING).exists()
+    with Store(tmp_path) as again:
+        assert again.finished.keys() == {"one"}
+
+
+def test_a_folder_whose_rows_are_refused_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text("[1]\n")
+    for _ in range(2):
+        with pytest.raises(InputError, match="expected a JSON object"):
+            Store(tmp_path)

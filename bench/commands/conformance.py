@@ -22,7 +22,7 @@ OUTCOMES = ("passed", "failed", "skipped")
 def check_solver(name: str, *, json: bool) -> None:
     """Print the result of every check, and exit with code 3 if one failed."""
     results = _run(name)
-    counts = Counter(result.outcome for result in results)
+    counts: Counter[str] = Counter(result.outcome for result in results)
     if json:
         checks = [asdict(result) for result in results]
         print(json_format.dumps({"solver": name, **{word: counts[word] for word in OUTCOMES}, "checks": checks}))

@@ -27,9 +27,9 @@ import numpy as np
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
-from solvers.backends.cvxpy_interrupt import run_interruptibly
 from solvers.backends.cvxpy_options import DROPPED, OPTIONS, solver_options
 from solvers.backends.dropped import infeasible_is_in_doubt
+from solvers.backends.interrupt import run_interruptibly
 from solvers.certify import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status

@@ -41,7 +41,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "OSQP": {"time_limit_s": ("time_limit",), "feasibility_tolerance": ("eps_abs", "eps_rel")},
 }
 NESTED = {"SCIPY": "scipy_options", "SCIP": "scip_params"}  # options that go into a dictionary of this name
-# HiGHS drops coefficients of 1e-9 else; the others' iterations are too few for our tolerances.
+# HiGHS drops coefficients up to 1e-9 otherwise; the others' iterations are too few for our tolerances.
 FIXED: dict[str, dict[str, float]] = {
     "HIGHS": {"small_matrix_value": 1e-12},
     "SCS": {"max_iters": 10**6},

@@ -21,6 +21,7 @@ from solvers.result import SolveResult, Status
 # verification asks it, as every column has bounds there.
 SAYS_LESS = {Status.ERROR, Status.UNKNOWN}
 EXTREME_COEFFICIENTS = (1e16, 1e-12)
+SMALL_COEFFICIENTS, WIDTH = (5e-10, 5e-13, 5e-14, 5e-15), 1e7
 EXTREME_OPTIONS = (
     SolverOptions(threads=2, seed=7),
     SolverOptions(seed=2**31 - 1, time_limit_s=60),
@@ -66,6 +67,19 @@ def extreme_coefficient(candidate: Candidate, size: float) -> str | None:
         expect_near("objective", result.objective, 1.0)
     expect_at_most("dual bound", result.dual_bound, 1.0)
     return None if result.status is Status.OPTIMAL else f"{result.status}: {result.message or result.raw_status}"
+
+
+def dropped_coefficient(candidate: Candidate) -> str | None:
+    """A row whose only coefficient is so small that a solver drops it is not infeasible: its column is wide."""
+    remarks = []
+    for size in SMALL_COEFFICIENTS:
+        model = models.model([1], [[size]], [(0.5 * size * WIDTH, INF)], [(0, WIDTH)])
+        result = candidate.solve(model)
+        expect_status(result, {Status.OPTIMAL, Status.ERROR, Status.UNKNOWN}, f"{size:g} x >= {model.row_lower[0]:g}")
+        expect_at_most(f"{size:g}: dual bound", result.dual_bound, 0.5 * WIDTH)
+        if result.status is not Status.OPTIMAL:
+            remarks.append(f"{size:g}")
+    return f"no answer with {', '.join(remarks)}" if remarks else None
 
 
 def big_m_without_leakage(candidate: Candidate) -> None:

@@ -27,9 +27,10 @@ _CUTOFF = "status after a cutoff"
 CHECKS: tuple[Check, ...] = (
     *(check for group in TINY if group != "integrality" for check in _known_answers(group)),
     *(
-        Check(_SIZES, f"{size:g}", partial(answers.extreme_coefficient, size=size))
+        Check(_SIZES, f"one of {size:g}", partial(answers.extreme_coefficient, size=size))
         for size in answers.EXTREME_COEFFICIENTS
     ),
+    Check(_SIZES, "small ones of a wide column", answers.dropped_coefficient),
     Check(_LIMIT, "a nanosecond for an LP", sessions.tiny_limit_of_an_lp),
     Check(_LIMIT, "a nanosecond for a hard MILP", partial(sessions.limit_of_a_hard_mip, limit_s=1e-9), "mip"),
     Check(_LIMIT, "half a second for a hard MILP", partial(sessions.limit_of_a_hard_mip, limit_s=0.5), "mip"),

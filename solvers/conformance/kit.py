@@ -18,7 +18,7 @@ from solvers import registry
 from solvers.conformance.candidate import Candidate, Check, NotConformingError
 from solvers.conformance.checks import CHECKS
 
-ANSWER_S = 90.0  # after which a check is given up; the longest, of Ctrl-C, waits half of it for its own process
+ANSWER_S = 90.0  # after which a check is given up; those with a process of their own wait half of it for that
 Outcome = Literal["passed", "failed", "skipped"]
 
 
@@ -43,7 +43,7 @@ class CheckResult:
     seconds: float = 0.0
 
 
-def check_backend(name: str, answer_s: float = ANSWER_S) -> Iterator[CheckResult]:
+def check_backend(name: str) -> Iterator[CheckResult]:
     """The results of all checks over the back-end `name`, one after another, from a process that may die or hang.
 
     A back-end is held to what its capabilities say: what they exclude is skipped.
@@ -59,11 +59,11 @@ def check_backend(name: str, answer_s: float = ANSWER_S) -> Iterator[CheckResult
     context: Any = multiprocessing.get_context("spawn")
     pool = ProcessPool(max_workers=1, initializer=_fall_silent, context=context)
     try:
-        failure = _open(pool, name, answer_s)
+        failure = _ask(pool, _find, name)[1]
         if failure:
             raise SolverError(f"solver {name!r} cannot be opened: {failure}; expected a back-end with capabilities")
         for number in range(len(CHECKS)):
-            yield _result(pool, name, number, answer_s)
+            yield _result(pool, name, number)
     finally:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
@@ -85,26 +85,20 @@ def run_check(check: Check, candidate: Candidate) -> CheckResult:
     return replace(result, outcome=outcome, detail=" ".join(detail.split()), seconds=time.perf_counter() - begin)
 
 
-def _result(pool: ProcessPool, name: str, number: int, answer_s: float) -> CheckResult:
+def _result(pool: ProcessPool, name: str, number: int) -> CheckResult:
     check, begin = CHECKS[number], time.perf_counter()
-    answer, failure = _ask(pool, _run_numbered, (name, number), answer_s)
+    answer, failure = _ask(pool, _run_numbered, name, number)
     if isinstance(answer, CheckResult):
         return answer
     return CheckResult(check.group, check.name, "failed", failure, time.perf_counter() - begin)
 
 
-def _open(pool: ProcessPool, name: str, answer_s: float) -> str:
-    return _ask(pool, _find, (name,), answer_s)[1]
-
-
-def _ask(
-    pool: ProcessPool, function: Callable[..., Any], arguments: tuple[Any, ...], answer_s: float
-) -> tuple[Any, str]:
+def _ask(pool: ProcessPool, function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:
     """What the function returns in the pool's process, and why it returned nothing."""
     try:
-        return pool.schedule(function, args=arguments, timeout=answer_s).result(), ""
+        return pool.schedule(function, args=arguments, timeout=ANSWER_S).result(), ""
     except LateError:
-        return None, f"no answer within {answer_s:g} s"
+        return None, f"no answer within {ANSWER_S:g} s"
     except ProcessExpired as error:
         return None, f"the process died {_how(error.exitcode)}"
 

@@ -185,7 +185,7 @@ def market_split(columns: int = 40, rows: int = 5, seed: int = 0) -> LinearModel
 
 def planted_solution(columns: int = 40, rows: int = 5, seed: int = 0) -> Array:
     """The planted optimum of `market_split`, which no search of seconds finds; shape (columns + 2 rows,)."""
-    return np.r_[_split(columns, rows, seed)[1], np.zeros(2 * rows)]
+    return np.concatenate([_split(columns, rows, seed)[1], np.zeros(2 * rows)])
 
 
 def _split(columns: int, rows: int, seed: int) -> tuple[Array, Array]:

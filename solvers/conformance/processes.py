@@ -48,9 +48,9 @@ def _interrupt(process: subprocess.Popen[str]) -> tuple[list[str], float]:
     start = time.perf_counter()
     process.send_signal(signal.SIGINT)
     try:
-        said, _ = process.communicate(timeout=CHILD_S)
+        said, _ = process.communicate(timeout=PROMPT_S)
     except subprocess.TimeoutExpired:
-        said = f"nothing in {CHILD_S:g} s"
+        said = f"nothing in {PROMPT_S:g} s"
     return said.split("\n")[:-1] if said.endswith("\n") else [said], time.perf_counter() - start
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.commands.conformance import check_solver
 from bench.commands.options import Json
 from bench.console import console
 
@@ -38,13 +39,23 @@ def networks(
     _print(rows, title, json=json)
 
 
-def solvers(json: Json = False) -> None:
-    """List the solvers: installed or not, version, licence limits, what they can do.
+def solvers(
+    check: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Check this solver on tiny problems with known answers.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the solvers: installed or not, version, licence limits, what they can do. Or check one of them.
 
-    Example: relubench solvers
+    If a check fails, the exit code is 3.
+
+    Examples: relubench solvers; relubench solvers --check highs; relubench solvers --check cvxpy:CLARABEL
     """
     from solvers import registry
 
+    if check is not None:
+        check_solver(check, json=json)
+        return
     _print([row for base in registry.names() for row in _solver_rows(base)], "Solvers", json=json)
 
 

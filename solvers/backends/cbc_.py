@@ -26,6 +26,7 @@ import numpy as np
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
 from solvers.backends.cbc_process import STATUS_FILE, Run, binary, cannot_run, run_cbc
+from solvers.backends.dropped import infeasible_is_in_doubt
 from solvers.files import column_entries, ieee, write_mps
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
@@ -155,7 +156,7 @@ def arguments(options: SolverOptions, limits: Limits, *, start: bool = False) ->
 def read_result(model: LinearModel, options: SolverOptions, limits: Limits, run: Run, folder: Path) -> SolveResult:
     """The answer, without its times."""
     words = run.header.partition(" - objective value")[0]
-    status, message = _status(model, limits.time_limit_s, run, words)
+    status, message = _status(model, options, limits.time_limit_s, run, words)
     has_solution = status is Status.OPTIMAL or (
         model.is_mip and words.startswith("Stopped") and WITHOUT_SOLUTION not in words
     )
@@ -182,7 +183,9 @@ def write_start(x: Array, path: Path) -> None:
     path.write_text("Stopped on time - objective value 0\n" + "".join(lines), encoding="ascii")
 
 
-def _status(model: LinearModel, time_limit_s: float, run: Run, words: str) -> tuple[Status, str]:
+def _status(
+    model: LinearModel, options: SolverOptions, time_limit_s: float, run: Run, words: str
+) -> tuple[Status, str]:
     if run.killed:
         return Status.TIME_LIMIT, f"CBC was killed, {run.elapsed_s - time_limit_s:.1f} s after its time limit"
     if run.code or not words:
@@ -191,8 +194,9 @@ def _status(model: LinearModel, time_limit_s: float, run: Run, words: str) -> tu
     status = RESULTS.get(result, STATUSES.get(words.removesuffix(WITHOUT_SOLUTION), Status.UNKNOWN))
     if status is Status.INFEASIBLE and run.elapsed_s >= time_limit_s:
         return Status.TIME_LIMIT, f"CBC said {words!r}, which it also says when its time runs out in preprocessing"
-    if status is Status.INFEASIBLE and (np.abs(model.A.data) <= SMALLEST_COEFFICIENT).any():
-        return Status.UNKNOWN, f"CBC said {words!r}, but of the model without its coefficients up to 1e-14"
+    doubt = infeasible_is_in_doubt(model, SMALLEST_COEFFICIENT, options.feasibility_tolerance)
+    if status is Status.INFEASIBLE and doubt:
+        return Status.UNKNOWN, doubt
     if status is Status.UNBOUNDED and model.is_mip:
         return Status.INFEASIBLE_OR_UNBOUNDED, "the relaxation is unbounded; CBC did not look for an integer solution"
     return status, f"CBC said {words!r}" if status in (Status.ERROR, Status.UNKNOWN) else ""

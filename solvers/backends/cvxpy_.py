@@ -27,8 +27,9 @@ import numpy as np
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
-from solvers.backends.cvxpy_interrupt import run_interruptibly
-from solvers.backends.cvxpy_options import OPTIONS, solver_options
+from solvers.backends.cvxpy_options import DROPPED, OPTIONS, solver_options
+from solvers.backends.dropped import infeasible_is_in_doubt
+from solvers.backends.interrupt import run_interruptibly
 from solvers.certify import weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
@@ -223,6 +224,10 @@ class CvxpySession(Session):
         else:
             raw_status = "solver_error" if self._message else str(self._problem.status)
             status, message = self._status(raw_status, out_of_time)
+        if status is Status.INFEASIBLE:
+            dropped, tolerance = DROPPED.get(self._solver, 0.0), self.options.feasibility_tolerance
+            message = infeasible_is_in_doubt(self.model, dropped, tolerance)
+            status = Status.UNKNOWN if message else status
         x = self._solution(status)
         row_duals = self._row_duals() if status is Status.OPTIMAL and not self.model.is_mip else None
         objective = math.nan if x is None else self.model.objective(x)

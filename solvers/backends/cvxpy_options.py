@@ -41,9 +41,17 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "OSQP": {"time_limit_s": ("time_limit",), "feasibility_tolerance": ("eps_abs", "eps_rel")},
 }
 NESTED = {"SCIPY": "scipy_options", "SCIP": "scip_params"}  # options that go into a dictionary of this name
-FIXED = {"SCS": {"max_iters": 10**6}, "OSQP": {"max_iter": 10**6}}  # theirs are too few for our tolerances
+# HiGHS drops coefficients up to 1e-9 otherwise; the others' iterations are too few for our tolerances.
+FIXED: dict[str, dict[str, float]] = {
+    "HIGHS": {"small_matrix_value": 1e-12},
+    "SCS": {"max_iters": 10**6},
+    "OSQP": {"max_iter": 10**6},
+}
 # Tolerances below are refused, or (the last three) seldom reached.
 SMALLEST = {"GUROBI": 1e-9, "HIGHS": 1e-10, "SCIP": 1e-9, "CLARABEL": 1e-9, "SCS": 1e-9, "OSQP": 1e-9}
+LARGEST = {"GUROBI": {"feasibility_tolerance": 1e-2, "integrality_tolerance": 1e-1}}  # above is refused
+# Coefficients up to this size the solver drops: HiGHS by its own default within SciPy, else what it is asked for.
+DROPPED = {"GUROBI": 1e-13, "HIGHS": 1e-12, "SCIPY": 1e-9}
 TOLERANCES = ("feasibility_tolerance", "integrality_tolerance")
 
 
@@ -51,7 +59,7 @@ def solver_options(solver: str, options: SolverOptions, time_limit_s: float) -> 
     """The options in the words of a solver behind CVXPY."""
     ours = {name: getattr(options, name) for name in ("threads", "seed", "mip_gap", *TOLERANCES)}
     for name in TOLERANCES:
-        ours[name] = max(ours[name], SMALLEST.get(solver, 0.0))
+        ours[name] = min(max(ours[name], SMALLEST.get(solver, 0.0)), LARGEST.get(solver, {}).get(name, 1.0))
     if math.isfinite(time_limit_s):
         ours["time_limit_s"] = time_limit_s
     table = OPTIONS.get(solver, {})

@@ -40,6 +40,7 @@ ERROR_STATUS = {
 SMALLEST_TOLERANCE = 1e-9  # Gurobi accepts none below
 LARGEST_FEASIBILITY_TOLERANCE = 1e-2
 LARGEST_INTEGRALITY_TOLERANCE = 1e-1
+SMALLEST_COEFFICIENT = 1e-13  # Gurobi drops smaller ones
 LARGEST_SEED = 2_000_000_000
 INFINITE_BOUND = 1e20  # Gurobi takes a side or bound of this size or more for none
 
@@ -62,6 +63,8 @@ def solver_options(options: SolverOptions) -> dict[str, Any]:
 
 class GurobiSession(LibrarySession):
     """A `gurobipy.Model` in an environment of its own: two threads must not share one."""
+
+    dropped: ClassVar[float] = SMALLEST_COEFFICIENT
 
     def _load(self) -> None:
         import gurobipy

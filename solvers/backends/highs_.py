@@ -64,6 +64,8 @@ def solver_options(options: SolverOptions) -> dict[str, Any]:
 class HighsSession(LibrarySession):
     """A `highspy.Highs` that holds the model."""
 
+    dropped: ClassVar[float] = SMALLEST_COEFFICIENT
+
     def _load(self) -> None:
         import highspy
 

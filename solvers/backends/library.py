@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from networks.layers import Array
 from solvers.backend import Session
+from solvers.backends.dropped import infeasible_is_in_doubt
 from solvers.result import SolveResult, Status
 
 
 class LibrarySession(Session):
     """A session whose solver is asked for its answer field by field."""
 
+    dropped: ClassVar[float]  # coefficients up to this size the solver takes for zero
+
     def _answer(self, status: Status, raw_status: str) -> SolveResult:
         """The answer that the library holds, given its status."""
+        if status is Status.INFEASIBLE:
+            doubt = infeasible_is_in_doubt(self.model, self.dropped, self.options.feasibility_tolerance)
+            if doubt:
+                return SolveResult(Status.UNKNOWN, raw_status=raw_status, message=doubt, **self._counts())
         x = self._solution(status)
         solved_lp = status is Status.OPTIMAL and not self.model.is_mip
         return SolveResult(

@@ -20,9 +20,9 @@ from solvers.backend import Limits, SolverOptions
 from solvers.backends import cbc_, cbc_process
 from solvers.backends.cbc_ import Cbc, arguments, read_result
 from solvers.backends.cbc_process import Run
+from solvers.conformance.models import market_split, random_mip
 from solvers.linear_model import LinearModel
 from solvers.result import Status
-from tests.solvers.tiny_models import market_split, random_mip
 
 INF = np.inf
 OPTIMUM_OF_KNAPSACKS = -1002.12849309716  # as HiGHS and Gurobi have it

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from networks.layers import Array
 from solvers.backends.cbc_process import binary
+from solvers.conformance.models import model as model_of
+from solvers.conformance.models import random_pairs
 from solvers.files import column_entries, ieee, write_lp, write_mps
 from solvers.linear_model import LinearModel, ModelError
-from tests.solvers import tiny_models
 from tests.solvers.conftest import backend_or_skip
-from tests.solvers.tiny_models import random_pairs, with_constraints
 
 INF = np.inf
 TOLERANCE = 1e-5  # ten times the feasibility tolerance that both take unless told otherwise
@@ -207,9 +208,17 @@ def optimum_of_gurobi(path: Path) -> float:
         return float(model.ObjVal)
 
 
+def with_constraints(
+    plain: LinearModel, sos1: ArrayLike | None = None, indicators: ArrayLike | None = None
+) -> LinearModel:
+    """The model with special ordered sets and indicator constraints."""
+    sides = plain.row_lower, plain.row_upper, plain.col_lower, plain.col_upper
+    return LinearModel(plain.c, plain.A, *sides, plain.integer, plain.offset, sos1, indicators)
+
+
 def test_cbc_reads_the_sets_of_an_mps_file(tmp_path: Path) -> None:
     columns = [(0.0, 3.0), (0.0, 4.0), (0.0, 1.0)]
-    plain = tiny_models.model([-1, -2.5, -1], [[1, 1, 1]], [(-INF, 5)], columns)
+    plain = model_of([-1, -2.5, -1], [[1, 1, 1]], [(-INF, 5)], columns)
     assert optimum_of(plain, tmp_path) == -11.0
     assert optimum_of(with_constraints(plain, sos1=[[0, 1], [1, 2]]), tmp_path) == -10.0
 

@@ -13,17 +13,17 @@ from scipy import sparse
 
 from solvers.backend import SolverOptions
 from solvers.backends.gurobi_ import Gurobi, GurobiSession, solver_options
+from solvers.conformance import models
+from solvers.conformance.models import INF
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
-from tests.solvers import tiny_models
-from tests.solvers.tiny_models import INF
 
 pytestmark = pytest.mark.skipif(not Gurobi.installed(), reason=f"gurobi is not installed: {Gurobi.install}")
 
 REPOSITORY = Path(__file__).parents[2]
 WITHOUT_LICENCE = """
 from solvers.backends.gurobi_ import Gurobi
-from tests.solvers.tiny_models import LPS
+from solvers.conformance.models import LPS
 with Gurobi().load(LPS[0].model) as session:
     session.set_objective([1, 1])
     result = session.solve()
@@ -67,7 +67,7 @@ def test_missing_licence_is_a_status_and_no_crash(tmp_path: Path) -> None:
 
 
 def test_an_option_that_gurobi_refuses_is_an_error_in_its_words_and_no_crash() -> None:
-    model = tiny_models.LPS[0].model
+    model = models.LPS[0].model
     with Gurobi().load(model, SolverOptions(threads=5000)) as session:
         session.set_objective(model.c)
         result = session.solve()
@@ -77,7 +77,7 @@ def test_an_option_that_gurobi_refuses_is_an_error_in_its_words_and_no_crash() -
 
 
 def test_row_with_two_sides_takes_a_column_and_no_row() -> None:
-    model = tiny_models.model([1, 1], [[1, 1], [1, 2], [2, 1]], [(1, 3), (2, 2), (-INF, 9)], [(0, 4), (0, 4)])
+    model = models.model([1, 1], [[1, 1], [1, 2], [2, 1]], [(1, 3), (2, 2), (-INF, 9)], [(0, 4), (0, 4)])
     with GurobiSession(model, SolverOptions(), Gurobi()) as session:
         assert (session._model.NumVars, session._model.NumConstrs) == (3, 3)
         result = session.solve()
@@ -88,7 +88,7 @@ def test_row_with_two_sides_takes_a_column_and_no_row() -> None:
 
 
 def test_side_that_gurobi_takes_for_infinite_makes_no_range() -> None:
-    model = tiny_models.model([-1, -1], [[1, 1]], [(-1e30, 3)], [(0, 4), (0, 4)])
+    model = models.model([-1, -1], [[1, 1]], [(-1e30, 3)], [(0, 4), (0, 4)])
     with GurobiSession(model, SolverOptions(), Gurobi()) as session:
         assert session._model.NumVars == 2
         assert session.solve().objective == pytest.approx(-3)
@@ -96,7 +96,7 @@ def test_side_that_gurobi_takes_for_infinite_makes_no_range() -> None:
 
 def test_every_parameter_of_the_table_is_in_force_after_loading() -> None:
     options = SolverOptions(threads=3, seed=5, mip_gap=0.25, feasibility_tolerance=0.5, integrality_tolerance=1e-12)
-    with GurobiSession(tiny_models.LPS[0].model, options, Gurobi()) as session:
+    with GurobiSession(models.LPS[0].model, options, Gurobi()) as session:
         in_force = {name: session._model.getParamInfo(name)[2] for name in solver_options(options)}
     assert in_force == solver_options(options)
     assert (in_force["FeasibilityTol"], in_force["IntFeasTol"]) == (1e-2, 1e-9)  # Gurobi's own most and least

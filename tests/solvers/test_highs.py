@@ -13,14 +13,14 @@ import pytest
 from networks.errors import SolverError
 from solvers.backend import SolverOptions
 from solvers.backends.highs_ import Highs, HighsSession, solver_options
+from solvers.conformance import models
+from solvers.conformance.models import INF
 from solvers.result import Status
-from tests.solvers import tiny_models
-from tests.solvers.tiny_models import INF
 
 REPOSITORY = Path(__file__).parents[2]
 LONG_LP = """
 from solvers.backends.highs_ import Highs
-from tests.solvers.tiny_models import random_lp
+from solvers.conformance.models import random_lp
 with Highs().load(random_lp(0, rows=900, columns=1200)) as session:
     print("ready", flush=True)
     try:
@@ -31,7 +31,7 @@ with Highs().load(random_lp(0, rows=900, columns=1200)) as session:
 
 
 def test_option_that_highs_refuses_is_an_error_and_not_the_old_value() -> None:
-    session = HighsSession(tiny_models.LPS[0].model, SolverOptions(), Highs())
+    session = HighsSession(models.LPS[0].model, SolverOptions(), Highs())
     for name, value in (("no_such_option", 1), ("threads", -1), ("mip_rel_gap", "large")):
         with pytest.raises(SolverError, match=f"refused the option {name}"):
             session._set_option(name, value)
@@ -39,21 +39,21 @@ def test_option_that_highs_refuses_is_an_error_and_not_the_old_value() -> None:
 
 def test_every_option_of_the_table_is_in_force_after_loading() -> None:
     options = SolverOptions(threads=3, seed=5, mip_gap=0.25, feasibility_tolerance=1e-5, integrality_tolerance=1e-12)
-    session = HighsSession(tiny_models.LPS[0].model, options, Highs())
+    session = HighsSession(models.LPS[0].model, options, Highs())
     in_force = {name: session._highs.getOptionValue(name)[1] for name in solver_options(options)}
     assert in_force == solver_options(options)
     assert in_force["mip_feasibility_tolerance"] == 1e-10  # HiGHS's own least
 
 
 def test_model_that_highs_refuses_is_an_error_with_the_reason() -> None:
-    model = tiny_models.model([1], [[1e16]], [(1e16, INF)], [(-2, 2)])
+    model = models.model([1], [[1e16]], [(1e16, INF)], [(-2, 2)])
     result = Highs().load(model).solve()
     assert result.status is Status.ERROR
     assert "largest coefficient is 1e+16" in result.message
 
 
 def test_small_coefficient_is_not_dropped() -> None:
-    model = tiny_models.model([1], [[1e-10]], [(1e-6, INF)], [(0, 1e6)])
+    model = models.model([1], [[1e-10]], [(1e-6, INF)], [(0, 1e6)])
     assert Highs().load(model).solve().objective == pytest.approx(1e4)
 
 

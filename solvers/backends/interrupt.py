@@ -1,4 +1,4 @@
-"""Ctrl-C during a solve behind CVXPY, which has no means to stop a solver."""
+"""Ctrl-C during a solve by a library that has no means to stop a solver, as CVXPY and SciPy have none."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ POLL_S = 0.1  # how often a waiting main thread looks for Ctrl-C where a signal 
 STOP_S = 2.0  # how long HiGHS, asked to stop, is waited for
 
 
-def run_interruptibly(action: Callable[[], Any], *, is_highs: bool) -> Any:
+def run_interruptibly(action: Callable[[], Any], *, is_highs: bool = False) -> Any:
     """The action's value or exception; Ctrl-C meanwhile raises KeyboardInterrupt here at once.
 
-    In the main thread a solver's library would hold the signal back until its end. CVXPY has no means to stop a solver:
+    In the main thread a solver's library would hold the signal back until its end. Without a means to stop the solver,
     after Ctrl-C the action goes on in a daemon thread, which ends with the process, and its outcome is dropped. So it
     must change nothing that is used afterwards, and the filters of warnings, which are the process's, are the caller's.
-    HiGHS alone is stopped: it aborts a process that ends during its run.
+    CVXPY's HiGHS alone (`is_highs`) is stopped: it aborts a process that ends during its run.
     """
     outcome: list[Any] = []
     errors: list[BaseException] = []

@@ -1,0 +1,70 @@
+"""The row duals of an LP: their signs, their values, and what they prove."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from networks.layers import Array
+from solvers.certify import weak_duality_bound
+from solvers.conformance.candidate import TOLERANCE, Candidate, expect, expect_near
+from solvers.conformance.models import INF, LPS, TinyModel, model, random_lp
+from solvers.linear_model import LinearModel
+
+DUAL_TOLERANCE = 1e-5  # of an interior-point method's
+STEP = 1e-4
+# A cost, the sides of the row `x0 + 2 x1`, and its dual.
+ACTIVE_SIDES = [(1.0, (1.0, 3.0), 1.0), (-1.0, (1.0, 3.0), -1.0), (1.0, (1.0, INF), 1.0), (-1.0, (-INF, 3.0), -1.0)]
+
+
+def signs(candidate: Candidate) -> None:
+    """A dual is at least zero at a lower side and at most zero at an upper one."""
+    for cost, sides, dual in ACTIVE_SIDES:
+        lp = model([cost, 2 * cost], [[1, 2]], [sides], [(0, 9), (0, 9)])
+        (found,) = _duals(candidate, lp)
+        expect_near(f"dual of {cost:g} (x0 + 2 x1) with {sides[0]:g} <= x0 + 2 x1 <= {sides[1]:g}", found, dual, 1e-5)
+    for tiny in _boxed():
+        duals = _duals(candidate, tiny.model)
+        no_lower, no_upper = np.isinf(tiny.model.row_lower), np.isinf(tiny.model.row_upper)
+        wrong = (no_lower & (duals > DUAL_TOLERANCE)) | (no_upper & (duals < -DUAL_TOLERANCE))
+        expect(not wrong.any(), f"{tiny.name}: row duals {duals}", "the sign of a side that the row has")
+
+
+def weak_duality(candidate: Candidate) -> None:
+    """The bound that follows from the duals, equation (1) of `solvers.certify`, is the optimum."""
+    for tiny in _boxed():
+        assert tiny.optimum is not None  # `_boxed` has no others
+        bound = weak_duality_bound(tiny.model, _duals(candidate, tiny.model))
+        expect_near(f"{tiny.name}: the bound from the row duals", bound, tiny.optimum, 2 * TOLERANCE)
+
+
+def slopes(candidate: Candidate) -> None:
+    """A dual is the change of the optimum per unit of the row's active side."""
+    lp = random_lp(5)
+    duals, optimum = _duals(candidate, lp), candidate.solve(lp).objective
+    moved = [candidate.solve(_shifted(lp, row, STEP)).objective for row in range(lp.row_count)]
+    for row, (dual, objective) in enumerate(zip(duals, moved, strict=True)):
+        expect_near(f"dual of row {row}", float(dual), (objective - optimum) / STEP, 1e-3)
+
+
+def _boxed() -> list[TinyModel]:
+    """The LPs with an optimum and no open column: in others an approximate dual proves nothing."""
+    return [
+        tiny
+        for tiny in LPS
+        if tiny.optimum is not None and np.isfinite([tiny.model.col_lower, tiny.model.col_upper]).all()
+    ]
+
+
+def _duals(candidate: Candidate, lp: LinearModel) -> Array:
+    duals = candidate.solve(lp).row_duals
+    shape = None if duals is None else duals.shape
+    expect(shape == (lp.row_count,), f"row duals of shape {shape}", f"({lp.row_count},)")
+    return np.asarray(duals)
+
+
+def _shifted(lp: LinearModel, row: int, step: float) -> LinearModel:
+    """The LP with both sides of one row moved up."""
+    move = np.zeros(lp.row_count)
+    move[row] = step
+    sides = lp.row_lower + move, lp.row_upper + move
+    return LinearModel(lp.c, lp.A, *sides, lp.col_lower, lp.col_upper, lp.integer, lp.offset)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from bench.cli import main
 from networks import data
+from networks.errors import InputError
 from tests.conftest import Ended
 
 CODES = (0, 1, 2, 3)
@@ -48,7 +51,7 @@ class Workplace:
         return sorted(f"{path} {path.lstat().st_size}" for path in found)
 
     def run(self, *arguments: object) -> Ended:
-        """Run a command, and hold it to what any command owes: a code, one line of error, no traceback, no stray file."""
+        """Run a command, and hold it to what every one owes: a code, one line of error, no traceback, no stray file."""
         before = self.outside()
         ended = run(*arguments)
         assert self.outside() == before
@@ -93,11 +96,17 @@ def checked(ended: Ended) -> Ended:
     return ended
 
 
-def clear(message: str) -> str:
-    """The message of an exception, if it reads as one clear line."""
-    assert 10 < len(message) < 3000, len(message)
-    assert len(message.splitlines()) == 1, message
-    return message
+@contextlib.contextmanager
+def refused_at_most() -> Iterator[list[str]]:
+    """For code that ends well or by an InputError of one clear line, whose message is then in the list."""
+    said: list[str] = []
+    try:
+        yield said
+    except InputError as error:
+        said.append(str(error))
+    for message in said:
+        assert len(message) in range(10, 3000), len(message)
+        assert len(message.splitlines()) == 1, message
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import contextlib
 import faulthandler
 import os
 import signal
-import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn, TypeVar
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import HypothesisWarning
 from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
@@ -57,7 +58,9 @@ def hunt(kind: str, inputs: SearchStrategy[T], check: Callable[[T], None]) -> No
         checked += 1
         within_time(check, value)
 
-    each()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HypothesisWarning)  # of a failing file's length
+        each()
     assert checked >= count, f"only {checked} of {count} inputs were made"
 
 
@@ -74,7 +77,7 @@ def within_time(check: Callable[[T], None], value: T) -> None:
 def _alarm() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, _hang)
     signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
-    faulthandler.dump_traceback_later(LAST_RESORT_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(LAST_RESORT_S, exit=True)
     try:
         yield
     finally:

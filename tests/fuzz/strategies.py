@@ -49,7 +49,7 @@ def hostile() -> SearchStrategy[Any]:
     return st.one_of(
         st.sampled_from(NUMBERS),
         st.sampled_from(TEXTS),
-        st.sampled_from(OTHERS),
+        st.sampled_from(OTHERS).map(copy.deepcopy),  # they are changed in their turn
         st.integers(),
         st.floats(),
         short,
@@ -142,7 +142,7 @@ def to_json(value: Any) -> str:
     return json.dumps(value)
 
 
-def to_toml(document: dict[str, Any]) -> str:
+def to_toml(document: Any) -> str:
     """TOML: keys with plain values first, then the lists of tables."""
     if not isinstance(document, dict):
         return _toml(document)

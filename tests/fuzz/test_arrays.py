@@ -44,6 +44,18 @@ DESCRIPTIONS = [
 ]
 
 
+SOUND = {
+    "adversarial": np.zeros((2, 1, 28, 28), np.float32),
+    "predictions": np.zeros(2, int),
+    "labels": np.zeros(2, int),
+}
+
+
+def sound_arrays() -> bytes:
+    """The .npz file of an attack row."""
+    return _zip({name: npy(value) for name, value in SOUND.items()})
+
+
 def npy(array: Any) -> bytes:
     """The file of an array; one of objects is pickled."""
     file = io.BytesIO()
@@ -79,13 +91,8 @@ def arrays(canary: Path) -> SearchStrategy[bytes]:
 
 def array_files(canary: Path) -> SearchStrategy[bytes]:
     """Contents of .npz files of an attack row."""
-    sound = {
-        "adversarial": np.zeros((2, 1, 28, 28), np.float32),
-        "predictions": np.zeros(2, int),
-        "labels": np.zeros(2, int),
-    }
-    files = {name: npy(value) for name, value in sound.items()}
-    names = st.sampled_from([*sound, "../../escaped", "/tmp/escaped"])
+    files = {name: npy(value) for name, value in SOUND.items()}
+    names = st.sampled_from([*SOUND, "../../escaped", "/tmp/escaped"])
     changes = st.dictionaries(names, arrays(canary), min_size=1, max_size=2)
     return st.one_of(changes.map(lambda change: _zip(files | change)), mangled(_zip(files)))
 

@@ -62,7 +62,7 @@ KEYS = ["", "1", "1.weight.extra", "x" * 10_000, "\ud800", 3, None, "_metadata",
 
 
 @st.composite
-def dictionaries(draw: DrawFn) -> Any:
+def dictionaries(draw: DrawFn) -> bytes:
     """A state dict with a tensor spoilt, a key changed, or something around it."""
     tensors: Tensors = OrderedDict(state())
     for key in draw(st.lists(st.sampled_from(sorted(tensors)), min_size=1, max_size=2, unique=True)):
@@ -77,7 +77,7 @@ def dictionaries(draw: DrawFn) -> Any:
     if draw(st.booleans()):
         tensors._metadata = draw(st.sampled_from([[], "x", 3, {"": None}]))  # type: ignore[attr-defined]
     around = st.sampled_from([lambda it: it, lambda it: {"state_dict": it}, lambda it: [it], lambda it: {"model": it}])
-    return draw(around)(tensors)
+    return _saved_quietly(draw(around)(tensors), _use_new_zipfile_serialization=draw(st.booleans()))
 
 
 def files(canary: Path) -> SearchStrategy[bytes]:
@@ -95,8 +95,8 @@ def files(canary: Path) -> SearchStrategy[bytes]:
     ]
     return st.one_of(
         mangled(valid),
-        dictionaries().map(_saved_quietly),
-        dictionaries().map(lambda value: _saved_quietly(value, _use_new_zipfile_serialization=False)),
+        dictionaries(),
+        dictionaries(),
         st.sampled_from(
             [
                 *map(saved, whole),
@@ -120,7 +120,7 @@ def _saved_quietly(value: Any, **options: Any) -> bytes:
 
 
 def _deflated(content: bytes) -> bytes:
-    """The same archive, compressed, as torch never writes it, and a record that unpacks to far more than the file has."""
+    """The archive compressed, as torch never writes it, with a record that unpacks to far more than the file has."""
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
         for item in source.infolist():

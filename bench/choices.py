@@ -12,7 +12,7 @@ Goal = Literal["margin", "verdict"]
 Stop = Literal["row", "cutoff"]
 Start = Literal["none", "witness"]
 
-MOST_STEPS = 1_000_000  # of an attack, and the most that a suite may count anything to
+MOST_STEPS = 1_000_000  # of an attack, and restarts; more take days on any network
 
 METHODS: tuple[str, ...] = get_args(Method)
 BY_PROPAGATION = ("interval", "linear", "alpha", "dual")  # methods without a solver

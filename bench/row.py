@@ -199,7 +199,7 @@ class Row:
         if isinstance(values.get("counters"), dict):  # null stands for what was not finite
             values["counters"] = {name: value for name, value in values["counters"].items() if value is not None}
         try:
-            row = _adapter().validate_python(values)
+            row = _adapter().validate_json(json.dumps(values), strict=True)  # strict on Python values refuses a list
             _check_words(row)
         except ValidationError as error:
             first = error.errors()[0]
@@ -211,7 +211,7 @@ class Row:
 
 
 def strict_json(text: str | bytes) -> Any:
-    """The value of a JSON text whose numbers are finite and whose integers have 64 bits, as tables of results need.
+    """The value of a JSON text: its numbers finite, its integers of 64 bits, its text writable, as tables of results need.
 
     Raises
     ------
@@ -219,7 +219,11 @@ def strict_json(text: str | bytes) -> Any:
         Anything else.
     """
     try:
-        return json.loads(text, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
+        decoded = text if isinstance(text, str) else text.decode()
+        value = json.loads(decoded, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
+        if "\\u" in decoded:  # half a pair of surrogates is no character that could be written again
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except RecursionError as error:
         raise ValueError("not JSON (nested too deeply)") from error
     except ValueError as error:

@@ -31,8 +31,9 @@ def _checked_clip(clip: Clip) -> Clip:
 
 Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=MOST_STEPS)]
-Index = Annotated[int, Field(ge=0, le=MOST_STEPS)]
+Count = Annotated[int, Field(ge=1, lt=2**63)]
+Index = Annotated[int, Field(ge=0, lt=2**63)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every solver takes
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it names the run's folder
@@ -95,9 +96,9 @@ class AttackTable(_Table):
     images: Count  # the first so many test images
     epsilons: tuple[Epsilon, ...] = Field(min_length=1)
     methods: tuple[ATTACKS, ...] = Field(min_length=1)
-    steps: Count = 40
+    steps: Steps = 40
     step: Positive | None = None
-    restarts: Count = 1
+    restarts: Steps = 1
     target: Index | None = None
     clip: ClipTable = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -324,5 +325,6 @@ def _expected(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         table = TABLES[error["loc"][0]] if len(error["loc"]) > 1 else Suite
         return f"unknown key; expected one of {', '.join(table.model_fields)}"
-    message = error["msg"].replace("Input should be ", "").replace("greater than or equal to", "at least")
+    message = error["msg"].replace("Input should be ", "")
+    message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     return f"expected {EXPECTED.get(error['type'], message)}"

@@ -211,7 +211,7 @@ class Row:
 
 
 def strict_json(text: str | bytes) -> Any:
-    """The value of a JSON text: its numbers finite, its integers of 64 bits, its text writable, as tables of results need.
+    """The value of a JSON text with finite numbers, integers of 64 bits and writable text, as tables need them.
 
     Raises
     ------

@@ -202,7 +202,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "one stride": (lambda: conv(stride=2), "Conv2d stride is 2"),
     "fractional stride": (lambda: conv(stride=(1.5, 1)), r"Conv2d stride is \(1.5, 1\)"),
     "three strides": (lambda: conv(stride=(1, 1, 1)), r"Conv2d stride is \(1, 1, 1\); expected two numbers"),
-    "padding": (lambda: conv(padding=(-1, 0)), r"Conv2d padding is \(-1, 0\); expected whole numbers from 0 to 10,000,000"),
+    "padding": (
+        lambda: conv(padding=(-1, 0)),
+        r"Conv2d padding is \(-1, 0\); expected whole numbers from 0 to 10,000,000",
+    ),
     "padding by name": (lambda: conv(padding="same"), "Conv2d padding is 'same'"),
     "dilation": (lambda: conv(dilation=(0, 0)), r"Conv2d dilation is \(0, 0\)"),
     "groups": (lambda: conv(groups=3), "Conv2d groups is 3; expected a divisor of 2"),

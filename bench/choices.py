@@ -12,6 +12,8 @@ Goal = Literal["margin", "verdict"]
 Stop = Literal["row", "cutoff"]
 Start = Literal["none", "witness"]
 
+MOST_STEPS = 1_000_000  # of an attack, and restarts; more take days on any network
+
 METHODS: tuple[str, ...] = get_args(Method)
 BY_PROPAGATION = ("interval", "linear", "alpha", "dual")  # methods without a solver
 BY_MILP = ("milp", "staged")

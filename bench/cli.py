@@ -14,6 +14,7 @@ from networks.errors import RelubenchError
 
 # Click's own; newer typers bring a click of their own and export no more of it than this.
 UsageError: Any = typer.BadParameter.__base__
+LONGEST_MESSAGE = 2000  # characters
 app = typer.Typer(
     name="relubench",
     help="Robustness verification benchmarks for ReLU networks with a pluggable solver back-end.",
@@ -70,6 +71,8 @@ def _exit_code(arguments: list[str]) -> int:
         return _fail(f"{error.format_message()} (see `{command} --help`)", 2)
     except RelubenchError as error:
         return _fail(str(error), 2)
+    except MemoryError:
+        return _fail("out of memory; expected a smaller network, file or number", 1)
     except OSError as error:
         _drop_output()
         return 1 if isinstance(error, BrokenPipeError) else _fail(str(error), 1)
@@ -82,5 +85,8 @@ def _drop_output() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"relubench: error: {' '.join(message.splitlines())}\n")
+    """Say it on one line of stderr; what a terminal would obey, or no encoding has, is escaped."""
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(message.split()))
+    shortened = line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}..."
+    sys.stderr.write(f"relubench: error: {shortened}\n")
     return code

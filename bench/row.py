@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.outcome import plain
+from bench.verdict import Verdict
+from networks.files import shown
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 3
+WORDS = {"kind": ("verify", "attack"), "verdict": (*Verdict, None)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,16 +193,14 @@ class Row:
         """
         from pydantic import ValidationError
 
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"not JSON ({error})") from error
+        values = strict_json(line)
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object, found {type(values).__name__}")
         if isinstance(values.get("counters"), dict):  # null stands for what was not finite
             values["counters"] = {name: value for name, value in values["counters"].items() if value is not None}
         try:
-            row = _adapter().validate_python(values)
+            row = _adapter().validate_json(json.dumps(values), strict=True)  # strict on Python values refuses a list
+            _check_words(row)
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
@@ -206,6 +208,45 @@ class Row:
             lengths = f"{len(row.targets)}, {len(row.lower)} and {len(row.upper)}"
             raise ValueError(f"targets, lower and upper have {lengths} entries; expected as many of each")
         return row
+
+
+def strict_json(text: str | bytes) -> Any:
+    """The value of a JSON text with finite numbers, integers of 64 bits and writable text, as tables need them.
+
+    Raises
+    ------
+    ValueError
+        Anything else.
+    """
+    try:
+        decoded = text if isinstance(text, str) else text.decode()
+        value = json.loads(decoded, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
+        if "\\u" in decoded:  # half a pair of surrogates is no character that could be written again
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError as error:
+        raise ValueError("not JSON (nested too deeply)") from error
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from error
+
+
+def _int64(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"the integer {digits[:25]} does not fit into 64 bits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(float(digits)):
+        raise ValueError(f"the number {digits[:25]} is not finite; null stands for such")
+    return float(digits)
+
+
+def _check_words(row: Row) -> None:
+    """Raise ValueError for a word that no row has."""
+    for name, words in WORDS.items():
+        if getattr(row, name) not in words:
+            raise ValueError(f"{name} is {shown(getattr(row, name))}; expected one of {', '.join(map(str, words))}")
 
 
 @cache

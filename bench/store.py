@@ -16,8 +16,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.environment import utc_now
-from bench.row import Row
+from bench.row import Row, strict_json
 from networks.errors import InputError
+from networks.files import read_regular
 from solvers.result import Status
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
@@ -211,7 +212,7 @@ def _is_torn(line: bytes) -> bool:
         return True
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return False
 
@@ -261,17 +262,30 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        manifest = json.loads(_read(path))
+        manifest = strict_json(_read(path))
     except ValueError as error:
-        raise InputError(f"{path}: not the manifest of a run: not JSON ({error})") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("starts", []), list):
+        raise InputError(f"{path}: not the manifest of a run: {error}") from error
+    if not _is_manifest(manifest):
         raise InputError(f"{path}: not the manifest of a run; expected a JSON object with a list `starts`")
-    return manifest
+    return dict(manifest)
+
+
+def _is_manifest(value: Any) -> bool:
+    """Whether it is an object whose `suite`, `starts` and their `versions` are what their readers take them for."""
+    if not isinstance(value, dict) or not isinstance(value.get("suite", {}), dict | None):
+        return False
+    starts = value.get("starts", [])
+    return isinstance(starts, list) and all(
+        isinstance(start, dict)
+        and isinstance(start.get("versions", {}), dict | None)
+        and isinstance(start.get("git_commit"), str | None)
+        for start in starts
+    )
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         expected = "expected a folder that `relubench run` wrote"
         raise InputError(f"{path} cannot be read: {error.strerror}; {expected}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.choices import BY_PROPAGATION, Bounds, Goal, Method, Start, Stop, applicable, goal_of
+from bench.choices import BY_PROPAGATION, MOST_STEPS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
 from networks.errors import SuiteError
+from networks.files import read_regular, shown
 from networks.instance import Clip, check_clip
+from solvers.backend import MOST_THREADS
 from solvers.formulation import OWN_STABLE, Query, Relu, Rows, Stable
 
 
@@ -28,12 +31,16 @@ def _checked_clip(clip: Clip) -> Clip:
 
 Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, lt=2**63)]
+Index = Annotated[int, Field(ge=0, lt=2**63)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every solver takes
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it names the run's folder
 ClipTable = Annotated[Clip, AfterValidator(_checked_clip)] | Literal[False]
 ATTACKS = Literal["fgsm", "pgd", "pgd_linf", "pgd_linf_versus_all", "pgd_l2", "pgd_l1"]
+MOST_BYTES = 1_000_000  # of a suite file
+MOST_CELLS = 100_000  # at a second each more than a day
 NORMS = {"pgd_l2": "l2", "pgd_l1": "l1"}
 
 # What the messages say of keys that take more than one form, and in place of pydantic's own words.
@@ -89,9 +96,9 @@ class AttackTable(_Table):
     images: Count  # the first so many test images
     epsilons: tuple[Epsilon, ...] = Field(min_length=1)
     methods: tuple[ATTACKS, ...] = Field(min_length=1)
-    steps: Count = 40
+    steps: Steps = 40
     step: Positive | None = None
-    restarts: Count = 1
+    restarts: Steps = 1
     target: Index | None = None
     clip: ClipTable = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -103,7 +110,7 @@ class Suite(_Table):
 
     name: Name
     description: str = ""
-    threads: Count = 1
+    threads: Threads = 1
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     repeats: Count = 1
     time_limit_s: Positive | None = None
@@ -175,13 +182,13 @@ def load_suite(source: str | Path) -> Suite:
     """
     path = shipped().get(str(source), Path(source))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
         names = ", ".join(shipped())
         raise SuiteError(f"suite {str(source)!r} is neither a file nor one of {names}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"suite {path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib has its own only for most of them
         raise SuiteError(f"suite {path}: not valid TOML: {error}") from error
     try:
         suite = Suite.model_validate(content)
@@ -193,7 +200,17 @@ def load_suite(source: str | Path) -> Suite:
 
 
 def expand(suite: Suite) -> list[Cell]:
-    """All cells, each once, in the order in which they run."""
+    """All cells, each once, in the order in which they run.
+
+    Raises
+    ------
+    SuiteError
+        More than MOST_CELLS, counted before any is made.
+    """
+    tables: tuple[VerifyTable | AttackTable, ...] = (*suite.attack, *suite.verify)
+    count = suite.repeats * sum(_cell_count(suite, table) for table in tables)
+    if count > MOST_CELLS:
+        raise SuiteError(f"suite {suite.name} comes to {count:,} cells; expected at most {MOST_CELLS:,}")
     cells: dict[Cell, None] = {}
     for repeat in range(suite.repeats):
         for table in suite.attack:
@@ -201,6 +218,22 @@ def expand(suite: Suite) -> list[Cell]:
         for verify_table in suite.verify:
             cells.update(dict.fromkeys(_verify_cells(suite, verify_table, repeat)))
     return list(cells)
+
+
+def _cell_count(suite: Suite, table: VerifyTable | AttackTable) -> int:
+    """The cells of one repeat; those that come twice count twice."""
+    each = len(table.networks) * len(table.epsilons)
+    if isinstance(table, AttackTable):
+        return each * len(table.methods) * len(suite.seeds)
+    each *= table.images if isinstance(table.images, int) else len(table.images)
+    by_solver = len(table.solvers) * len(suite.seeds)
+    return each * sum(
+        1 if method in BY_PROPAGATION else by_solver * _switch_count(table, method) for method in table.methods
+    )
+
+
+def _switch_count(table: VerifyTable, method: str) -> int:
+    return sum(math.prod(map(len, asked.values())) for asked in _choices(table, method))
 
 
 def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cell]:
@@ -231,8 +264,15 @@ def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cel
 
 def _switches(table: VerifyTable, method: str) -> Iterator[dict[str, Any]]:
     """Every combination of the switches that mean something to the method; the same one may come again."""
-    for goal, rows in product(table.goals, table.formulations):
-        asked = {
+    for asked in _choices(table, method):
+        for values in product(*asked.values()):
+            yield dict(zip(asked, values, strict=True))
+
+
+def _choices(table: VerifyTable, method: str) -> Iterator[dict[str, tuple[str, ...]]]:
+    """For each goal and formulation, the values of every switch that means something to the method."""
+    for goal, rows in product(dict.fromkeys(table.goals), dict.fromkeys(table.formulations)):
+        asked: dict[str, tuple[str, ...]] = {
             "bounds": table.bounds,
             "goal": (goal_of(method, goal),),
             "formulation": (rows,),
@@ -242,9 +282,7 @@ def _switches(table: VerifyTable, method: str) -> Iterator[dict[str, Any]]:
             "stop": table.stops,
             "start": table.starts,
         }
-        names = applicable(method, goal)
-        for values in product(*(asked[name] for name in names)):
-            yield dict(zip(names, values, strict=True))
+        yield {name: asked[name] for name in applicable(method, goal)}
 
 
 def _attack_cells(suite: Suite, table: AttackTable, repeat: int) -> Iterator[Cell]:
@@ -282,13 +320,13 @@ def _first_error(error: ValidationError, content: dict[str, Any]) -> str:
     value: Any = content
     for part in location:
         value = value[part]
-    shown = textwrap.shorten(repr(value), 60, placeholder="...")
-    return f"key {key} is {shown}: {forms or _expected(first)}{rest}"
+    return f"key {key} is {textwrap.shorten(shown(value), 60, placeholder='...')}: {forms or _expected(first)}{rest}"
 
 
 def _expected(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         table = TABLES[error["loc"][0]] if len(error["loc"]) > 1 else Suite
         return f"unknown key; expected one of {', '.join(table.model_fields)}"
-    message = error["msg"].replace("Input should be ", "").replace("greater than or equal to", "at least")
+    message = error["msg"].replace("Input should be ", "")
+    message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     return f"expected {EXPECTED.get(error['type'], message)}"

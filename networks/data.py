@@ -189,13 +189,14 @@ def _connect_timeout(seconds: float) -> Iterator[None]:
 
 def _read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An IDX file: a big-endian magic number and sizes of four bytes each, then the bytes."""
+    header = 4 * (1 + len(shape))
+    expected = header + int(np.prod(shape))
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(expected + 1)  # no more, whatever it would unpack to
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    header = 4 * (1 + len(shape))
     found = tuple(int(v) for v in np.frombuffer(content[:header], dtype=">i4")) if len(content) >= header else ()
-    expected = header + int(np.prod(shape))
     if found != (magic, *shape) or len(content) != expected:
         raise DataError(f"{path}: not the MNIST file; expected the IDX header {(magic, *shape)} and {expected:,} bytes")
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from networks.errors import NetworkError
+from networks.files import shown
 from networks.layers import LAYER_KINDS, PARAMETERS, Array, Layer, LayerList
 
 FORMAT = "relubench-layer-list"
@@ -36,7 +38,7 @@ def read(path: Path) -> LayerList:
     if metadata.get("format") != FORMAT:
         raise NetworkError(f"{path}: a safetensors file, but no layer list; `relubench export` makes one")
     if metadata.get("version") != FORMAT_VERSION:
-        raise NetworkError(f"{path}: layer list version {metadata.get('version')}, expected {FORMAT_VERSION}")
+        raise NetworkError(f"{path}: layer list version {shown(metadata.get('version'))}, expected {FORMAT_VERSION}")
     try:
         structure = json.loads(metadata.get("structure", ""))
     except (ValueError, RecursionError) as error:
@@ -49,7 +51,7 @@ def read(path: Path) -> LayerList:
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, Floats]]:
     """The metadata and the tensors."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NetworkError(f"{path}: cannot be read as a layer list: no such file")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -61,19 +63,22 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, Floats]]:
 def _network(structure: Any, arrays: dict[str, Floats]) -> LayerList:
     _check_keys(structure, {"input_shape", "layers"}, "its structure")
     if not isinstance(structure["layers"], list):
-        raise NetworkError(f"layers is {structure['layers']!r}; expected a list")
+        raise NetworkError(f"layers is {shown(structure['layers'])}; expected a list")
     unread = dict(arrays)
     layers = tuple(_layer(index, entry, unread) for index, entry in enumerate(structure["layers"]))
     if unread:
-        raise NetworkError(f"no layer has the tensors {', '.join(sorted(unread))}")
+        raise NetworkError(f"no layer has the tensors {shown(sorted(unread))}")
     return LayerList(structure["input_shape"], layers)
 
 
 def _layer(index: int, entry: Any, unread: dict[str, Floats]) -> Layer:
     """The layer that the JSON value `entry` describes; its tensors are taken out of `unread`."""
-    kind: Any = LAYER_KINDS.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
+    name = entry.get("kind") if isinstance(entry, dict) else None
+    kind: Any = LAYER_KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise NetworkError(f"layer {index} is {entry!r}; expected an object with a kind of {', '.join(LAYER_KINDS)}")
+        raise NetworkError(
+            f"layer {index} is {shown(entry)}; expected an object with a kind of {', '.join(LAYER_KINDS)}"
+        )
     names = {item.name for item in fields(kind)}
     settings = names.difference(PARAMETERS)
     _check_keys(entry, {"kind", *settings}, f"layer {index} ({kind.__name__})")
@@ -95,7 +100,7 @@ def _tensor(name: str, unread: dict[str, Floats]) -> Floats:
 def _check_keys(values: Any, expected: set[str], what: str) -> None:
     if not isinstance(values, dict) or set(values) != expected:
         found = sorted(values) if isinstance(values, dict) else values
-        raise NetworkError(f"{what} is or has the keys {found!r}; expected the keys {sorted(expected)}")
+        raise NetworkError(f"{what} is or has the keys {shown(found)}; expected the keys {sorted(expected)}")
 
 
 def _smallest(array: Array) -> Floats:

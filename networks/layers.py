@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from networks.errors import NetworkError
+from networks.files import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Shape = tuple[int, ...]
 
+MOST_VALUES = 10**7  # of a layer, for one input: thrice the largest layer of VGG-16
 FORWARD_BATCH = 500  # images a convolution takes at a time: keeps its unfolded input below a gigabyte
 
 
@@ -40,8 +42,8 @@ def whole_numbers(values: Iterable[int], what: str, least: int = 1) -> Shape:
         sizes = tuple(operator.index(value) for value in values)
     except TypeError:
         sizes = ()
-    if not sizes or min(sizes) < least:
-        raise NetworkError(f"{what} is {values!r}; expected whole numbers of at least {least}")
+    if not sizes or min(sizes) < least or max(sizes) > MOST_VALUES:
+        raise NetworkError(f"{what} is {shown(values)}; expected whole numbers from {least} to {MOST_VALUES:,}")
     return sizes
 
 
@@ -348,6 +350,8 @@ class LayerList:
                 _check_finite(layer)
             except NetworkError as error:
                 raise NetworkError(f"layer {index}: {error}") from None
+            if math.prod(shape) > MOST_VALUES:
+                raise NetworkError(f"layer {index}: has {math.prod(shape):,} outputs; expected at most {MOST_VALUES:,}")
             shapes.append(shape)
         if not shapes:
             raise NetworkError("a network needs at least one layer")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import nn
 
 from networks import zoo
 from networks.errors import NetworkError, UnsupportedLayerError
+from networks.files import shown
 from networks.layers import Array, Conv2d, Flatten, Layer, LayerList, Linear, ReLU, Shape, whole_numbers
 
 SUPPORTED = (
@@ -104,8 +107,9 @@ def load_state_dict(path: str | Path, name: str) -> LayerList:
 
 
 def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NetworkError(f"{path}: no state dict: no such file")
+    _refuse_packed(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of files that it then refuses
@@ -121,7 +125,18 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
         raise NetworkError(f"{path}: no state dict: it holds a {type(state).__name__}; expected tensors by name")
-    return state
+    return dict(state)  # without the attributes that an ordered one can carry, which torch would trust
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raise NetworkError for an archive with compressed records: torch.save makes none, and they unpack to any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [item.filename for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # no archive: torch's older format, or torch says what it lacks
+    if packed:
+        raise NetworkError(f"{path}: no state dict: its record {shown(packed[0])} is compressed; torch.save packs none")
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -80,7 +81,7 @@ def load_network(source: str | Path | LayerList) -> LayerList:
         )
     if str(source) in NAMES:
         return load(str(source))
-    if Path(source).is_file():
+    if os.path.isfile(source):  # False too for names that the system cannot take
         return LayerList.load(source)
     raise NetworkError(f"network {str(source)!r} is neither a file nor in the zoo ({', '.join(NAMES)})")
 

@@ -24,6 +24,7 @@ from solvers.result import SolveResult
 FEASIBILITY_TOLERANCE = 1e-7
 INTEGRALITY_TOLERANCE = 1e-9
 MIP_GAP = 1e-6  # relative, and absolute too: the margins that matter are near zero
+MOST_THREADS = 1024  # OpenMP ends the process where it gets no more
 # What not every solver has, by its name among the fields of a model and of `Capabilities`.
 CONSTRAINTS = {"sos1": "SOS1 constraints", "indicators": "indicator constraints"}
 
@@ -58,8 +59,8 @@ class SolverOptions:
         check_time_limit(self.time_limit_s)
         if self.time_limit_s is not None:  # numpy's scalars are no option of HiGHS
             object.__setattr__(self, "time_limit_s", float(self.time_limit_s))
-        if not is_whole_number(self.threads) or self.threads < 1:
-            raise InputError(f"threads is {self.threads!r}; expected a whole number of at least 1")
+        if not is_whole_number(self.threads) or not 1 <= self.threads <= MOST_THREADS:
+            raise InputError(f"threads is {self.threads!r}; expected a whole number from 1 to {MOST_THREADS}")
         if not is_whole_number(self.seed) or not 0 <= self.seed < 2**31:
             raise InputError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}")
         for name in ("mip_gap", "feasibility_tolerance", "integrality_tolerance"):

@@ -55,10 +55,12 @@ def load_input(path: Path) -> NDArray[np.float64]:
     """
     import numpy as np
 
+    from bench.arrays import load_npy
+
     try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"--input {path}: not a .npy file of numbers: {error}") from None
+        return load_npy(path).astype(np.float64)
+    except InputError as error:
+        raise InputError(f"--input {error}") from None
 
 
 def choose_input(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.choices import MOST_STEPS
 from bench.devices import Stopwatch, device_name, resolve_device
 from networks.errors import InputError
 from networks.instance import Clip, check_classes, check_epsilon, check_images, is_finite_number, is_whole_number
@@ -30,6 +31,7 @@ Classes = NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
 REPLAY_IMAGES = 250  # run through the network in float64 at a time: about 100 MB on mnist_cnn
 LARGEST_RADIUS = 1e30  # of an epsilon or a step: leaves float32 room for what is computed with it
+SEEDS = 2**63  # what torch's generators take
 HAIR = 1e-12  # share of the radius given up so that a norm, a sum of rounded terms, comes out no larger than it
 
 
@@ -177,7 +179,7 @@ def attack(
         An argument that does not fit.
     """
     check_method(method, targets is not None)
-    _check_settings(epsilon, step, steps, restarts)
+    _check_settings(epsilon, step, steps, restarts, seed)
     question = _question(load_network(network), x, y, targets, clip)
     ascent = _ascent(METHODS[method], float(epsilon), step, steps, clip, targeted=targets is not None)
     where = resolve_device(device)
@@ -241,15 +243,17 @@ class _Found:
         )
 
 
-def _check_settings(epsilon: float, step: float | None, steps: int, restarts: int) -> None:
+def _check_settings(epsilon: float, step: float | None, steps: int, restarts: int, seed: int) -> None:
     check_epsilon(epsilon)
     if epsilon > LARGEST_RADIUS:
         raise InputError(f"epsilon is {epsilon}; expected at most {LARGEST_RADIUS:g}, as attacks compute in float32")
     if step is not None and not (is_finite_number(step) and 0 < step <= LARGEST_RADIUS):
         raise InputError(f"step is {step!r}; expected a number above 0 and up to {LARGEST_RADIUS:g}, or none")
     for name, count in (("steps", steps), ("restarts", restarts)):
-        if not is_whole_number(count) or count < 1:
-            raise InputError(f"{name} is {count!r}; expected a whole number of at least 1")
+        if not is_whole_number(count) or not 1 <= count <= MOST_STEPS:
+            raise InputError(f"{name} is {count!r}; expected a whole number from 1 to {MOST_STEPS:,}")
+    if not is_whole_number(seed) or not 0 <= seed < SEEDS:
+        raise InputError(f"seed is {seed!r}; expected a whole number from 0 to {SEEDS - 1}")
 
 
 def _question(

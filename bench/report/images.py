@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.arrays import load_npz
 from bench.report.frame import Run
 from bench.report.render import Section
-from bench.store import writing
+from bench.store import ROWS, writing
+from networks.data import IMAGE_SHAPE
 from networks.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,15 +99,26 @@ Shown = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 def _load(folder: Path, row: pd.Series[Any]) -> Shown | None:
     """Images (m, 1, 28, 28), predictions (m,) and labels (m,) of a row; None where it kept no images."""
     path = folder / str(row["arrays"])
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if row["kind"] == "verify":
-                return file["worst_input"][None], file["prediction"].reshape(1), np.array([row["label"]])
-            images = file["adversarial"][: GRID_ROWS * GRID_COLUMNS]
-            shown = images, file["predictions"][: len(images)], file["labels"][: len(images)]
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not the arrays of a row: {error}") from error
-    return shown if len(images) else None
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{folder / ROWS}: arrays is {row['arrays']!r}; expected a file below the run's folder")
+    if row["kind"] == "verify":
+        image, prediction = load_npz(path, ("worst_input", "prediction"))
+        shown = image[None], prediction.reshape(-1), np.array([row["label"]])
+    else:
+        images, predictions, labels = load_npz(path, ("adversarial", "predictions", "labels"))
+        count = min(len(images) if images.ndim else 0, GRID_ROWS * GRID_COLUMNS)
+        shown = images[:count], predictions.reshape(-1)[:count], labels.reshape(-1)[:count]
+    _check_shown(path, *shown)
+    return shown if len(shown[0]) else None
+
+
+def _check_shown(path: Path, images: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Raise InputError unless they are what `draw` takes."""
+    count = len(images)
+    whole = all(classes.dtype.kind in "iu" and classes.shape == (count,) for classes in (predictions, labels))
+    if not whole or (count and images.shape[1:] != IMAGE_SHAPE):
+        found = ", ".join(f"{array.dtype} of shape {array.shape}" for array in (images, predictions, labels))
+        raise InputError(f"{path}: not the arrays of a row: {found}; expected images, and a class and a label for each")
 
 
 def draw(title: str, images: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]) -> Figure:

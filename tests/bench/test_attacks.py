@@ -307,7 +307,7 @@ GOOD: dict[str, Any] = {"x": IMAGES, "y": LABELS, "method": "pgd_linf", "epsilon
         ({"x": np.full_like(IMAGES, np.nan)}, "not finite"),
         ({"x": IMAGES + 1, "clip": (0, 1)}, "inside the clip"),
         ({"clip": (1, 0)}, "clip is"),
-        ({"steps": 0}, "steps is 0; expected a whole number of at least 1"),
+        ({"steps": 0}, "steps is 0; expected a whole number from 1 to 1,000,000"),
         ({"steps": 1.5}, "steps is 1.5"),
         ({"restarts": 0}, "restarts is 0"),
         ({"step": 0.0}, "step is 0.0; expected a number above 0"),

@@ -396,7 +396,7 @@ def test_seed_and_threads_reach_the_solver() -> None:
         ({"clip": (1.0, 0.0)}, r"clip is \(1.0, 0.0\); expected two finite numbers, the lower first"),
         ({"time_limit_s": 0}, "time limit is 0 s; expected a number above 0"),
         ({"time_limit_s": math.nan}, "time limit is nan s; expected a number above 0"),
-        ({"threads": 0}, "threads is 0; expected a whole number of at least 1"),
+        ({"threads": 0}, "threads is 0; expected a whole number from 1 to 1024"),
         ({"seed": -1}, "seed is -1; expected a whole number from 0 to"),
     ],
 )

@@ -198,11 +198,14 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "ragged": (lambda: Linear([[1], [1, 2]], [0]), "Linear weight is no array of numbers"),  # type: ignore[arg-type]
     "gradient": (lambda: Linear(torch.ones(2, 2, requires_grad=True), ZERO), "Linear weight is no array of numbers"),  # type: ignore[arg-type]
     "conv vector": (lambda: Conv2d(EYE, ZERO), r"Conv2d weight has shape \(2, 2\); expected 4 positive sizes"),
-    "stride": (lambda: conv(stride=(0, 1)), r"Conv2d stride is \(0, 1\); expected whole numbers of at least 1"),
+    "stride": (lambda: conv(stride=(0, 1)), r"Conv2d stride is \(0, 1\); expected whole numbers from 1 to 10,000,000"),
     "one stride": (lambda: conv(stride=2), "Conv2d stride is 2"),
     "fractional stride": (lambda: conv(stride=(1.5, 1)), r"Conv2d stride is \(1.5, 1\)"),
     "three strides": (lambda: conv(stride=(1, 1, 1)), r"Conv2d stride is \(1, 1, 1\); expected two numbers"),
-    "padding": (lambda: conv(padding=(-1, 0)), r"Conv2d padding is \(-1, 0\); expected whole numbers of at least 0"),
+    "padding": (
+        lambda: conv(padding=(-1, 0)),
+        r"Conv2d padding is \(-1, 0\); expected whole numbers from 0 to 10,000,000",
+    ),
     "padding by name": (lambda: conv(padding="same"), "Conv2d padding is 'same'"),
     "dilation": (lambda: conv(dilation=(0, 0)), r"Conv2d dilation is \(0, 0\)"),
     "groups": (lambda: conv(groups=3), "Conv2d groups is 3; expected a divisor of 2"),
@@ -312,7 +315,7 @@ def write_changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]],
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], object], str]] = {
     "missing tensor": (lambda s, a: a.pop("0.weight"), "tensor 0.weight is missing"),
-    "spare tensor": (lambda s, a: a.update({"1.weight": EYE}), "no layer has the tensors 1.weight"),
+    "spare tensor": (lambda s, a: a.update({"1.weight": EYE}), r"no layer has the tensors \['1.weight'\]"),
     "wrong shape": (lambda s, a: a.update({"3.weight": np.ones((3, 7))}), r"layer 3: Linear takes \(7,\)"),
     "wrong rank": (lambda s, a: a.update({"3.weight": np.ones(3)}), r"layer 3: Linear weight has shape \(3,\)"),
     "wrong bias": (lambda s, a: a.update({"3.bias": np.ones(2)}), r"layer 3: Linear bias has shape \(2,\)"),
@@ -357,7 +360,7 @@ def test_malformed_contents_are_refused_in_one_line(
         (None, "no layer list; `relubench export` makes one"),
         ({"format": "pt"}, "no layer list; `relubench export` makes one"),
         ({"format": FORMAT}, "layer list version None, expected 1"),
-        ({"format": FORMAT, "version": "2"}, "layer list version 2, expected 1"),
+        ({"format": FORMAT, "version": "2"}, "layer list version '2', expected 1"),
         ({"format": FORMAT, "version": "1"}, "its structure is not JSON"),
         ({"format": FORMAT, "version": "1", "structure": "{'a'}"}, "its structure is not JSON"),
         ({"format": FORMAT, "version": "1", "structure": "[" * 100_000}, "its structure is not JSON"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 3
+MOST = 2**53  # beyond, a column with a gap, of doubles, would hold another integer
 WORDS = {"kind": ("verify", "attack"), "verdict": (*Verdict, None)}
 
 
@@ -211,7 +212,7 @@ class Row:
 
 
 def strict_json(text: str | bytes) -> Any:
-    """The value of a JSON text with finite numbers, integers of 64 bits and writable text, as tables need them.
+    """The value of a JSON text with finite numbers, integers of 53 bits and writable text, as tables need them.
 
     Raises
     ------
@@ -220,7 +221,7 @@ def strict_json(text: str | bytes) -> Any:
     """
     try:
         decoded = text if isinstance(text, str) else text.decode()
-        value = json.loads(decoded, parse_int=_int64, parse_float=_finite, parse_constant=_finite)
+        value = json.loads(decoded, parse_int=_exact, parse_float=_finite, parse_constant=_finite)
         if "\\u" in decoded:  # half a pair of surrogates is no character that could be written again
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -230,9 +231,9 @@ def strict_json(text: str | bytes) -> Any:
         raise ValueError(f"not JSON ({error})") from error
 
 
-def _int64(digits: str) -> int:
-    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
-        raise ValueError(f"the integer {digits[:25]} does not fit into 64 bits")
+def _exact(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) > MOST:
+        raise ValueError(f"the integer {digits[:25]} does not fit into 53 bits")
     return int(digits)
 
 

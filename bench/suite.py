@@ -31,8 +31,8 @@ def _checked_clip(clip: Clip) -> Clip:
 
 Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, lt=2**63)]
-Index = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+Index = Annotated[int, Field(ge=0, le=2**53)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every solver takes

@@ -32,8 +32,8 @@ SHARES = {
     "npz": 50,
     "arguments": 250,
 }
-LONGEST_S = 20.0  # for one input, on a loaded core; each takes milliseconds
-LAST_RESORT_S = 120.0  # for code that lets no signal through: the process ends with its stack
+LONGEST_S = 60.0  # for one input, on a loaded machine; nearly all take milliseconds
+LAST_RESORT_S = 150.0  # for code that lets no signal through: the process ends with its stack
 
 
 class Hang(BaseException):

@@ -88,8 +88,10 @@ def values(option: str) -> SearchStrategy[str]:
 
 
 @pytest.fixture
-def furnished(workplace: Workplace) -> Workplace:
-    """A workplace with a network, a suite, a run, and things that are no regular files."""
+def furnished(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    """A workplace with a network, a suite, a run, and things that are no regular files; `..` is inside it."""
+    Path("inner").mkdir()
+    monkeypatch.chdir("inner")
     random_network(seed=0).save("tiny.safetensors")
     Path("suite.toml").write_text(SUITE, encoding="utf-8")
     Path("empty").touch()

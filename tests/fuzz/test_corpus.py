@@ -64,9 +64,9 @@ ENDS = {
         "empty_object.jsonl": "line 1: cell: field required",
         "future_schema.jsonl": FINE,
         "huge_numbers.jsonl": FINE,
-        "image_of_30_digits.jsonl": "line 1: not JSON (the integer 1000000000000000000000000 does not fit into 64 bits",
+        "image_of_30_digits.jsonl": "line 1: not JSON (the integer 1000000000000000000000000 does not fit into 53 bits",
         "infinity.jsonl": "line 1: not JSON (the number Infinity is not finite",
-        "integer_of_5000_digits.jsonl": "does not fit into 64 bits",
+        "integer_of_5000_digits.jsonl": "does not fit into 53 bits",
         "kind_of_no_kind.jsonl": "line 1: kind is 'proof'; expected one of verify, attack",
         "lists_of_unequal_length.jsonl": "line 1: targets, lower and upper have 1, 2 and 2 entries",
         "lone_surrogate.jsonl": "line 1: not JSON",
@@ -102,7 +102,7 @@ ENDS = {
         "epsilon_of_401_digits.toml": "key verify[0].epsilons[0] is 1000000",
         "hexadecimal_of_5000_digits.toml": "key repeats is an integer of 20,000 bits: expected",
         "huge_epsilon.toml": FINE,
-        "huge_image_index.toml": "test image index 1000000000000000000 is out of range; expected 0 to 9999",
+        "huge_image_index.toml": "test image index 1000000000000000 is out of range; expected 0 to 9999",
         "images_beyond_the_set.toml": "test image index 10000 is out of range; expected 0 to 9999",
         "infinite_epsilon.toml": "key verify[0].epsilons[0] is inf: expected a finite number",
         "integer_of_5000_digits.toml": "not valid TOML",
@@ -157,9 +157,8 @@ def test_each_file_of_the_corpus_ends_as_it_must(kind: str, name: str, end: str,
 
 
 def test_the_pickles_of_the_corpus_are_malicious(workplace: Workplace) -> None:
-    for name in ("pickle_that_evaluates.pt", "pickle_that_runs_a_command.pt"):
-        pickle.loads((CORPUS / "state_dicts" / name).read_bytes())
-        Path("canary").unlink()
+    pickle.loads((CORPUS / "state_dicts" / "pickle_that_runs_a_command.pt").read_bytes())
+    assert Path("canary").exists()
 
 
 def test_every_file_of_the_corpus_is_in_the_table() -> None:

@@ -153,7 +153,7 @@ def _holder(folder: Path) -> str:
     try:
         who = json.loads((folder / RUNNING).read_bytes())
         return f"process {who['pid']} on {who['host']} since {who['since']}"
-    except (OSError, ValueError, KeyError):  # it has just begun, or has just ended
+    except (OSError, ValueError, KeyError, TypeError):  # it has just begun, or has just ended
         return "another run"
 
 
@@ -168,7 +168,7 @@ def _write_all(file: IO[bytes], line: bytes) -> None:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` once it is whole and on disk."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.parent / f"{path.name}.tmp"
     try:
         with writing(path):
             with temporary.open("wb") as file:

@@ -16,6 +16,7 @@ from tests.fuzz.conftest import Workplace
 CORPUS = Path(__file__).parent / "corpus"
 NO_NUMBERS, NO_STATE, NO_LIST = "not a .npy file of numbers", "no state dict", "cannot be read as a layer list"
 NO_MANIFEST, NOT_THERE = "not the manifest of a run", "is neither a file nor in the zoo"
+TORN = "rows.jsonl: no complete row; nothing to report"  # no JSON at all: what a crash leaves
 FINE = ""  # a result, and no error
 # For each file what its one line of error has in it.
 ENDS = {
@@ -59,22 +60,22 @@ ENDS = {
     },
     "rows": {
         "beyond_double.jsonl": "line 1: not JSON (the number 1e400 is not finite",
-        "deep.jsonl": "line 1: not JSON (nested too deeply)",
+        "deep.jsonl": TORN,
         "duplicate_keys.jsonl": FINE,  # the last one counts, as in all of Python's JSON
         "empty_object.jsonl": "line 1: cell: field required",
         "future_schema.jsonl": FINE,
         "huge_numbers.jsonl": FINE,
         "image_of_30_digits.jsonl": "line 1: not JSON (the integer 1000000000000000000000000 does not fit into 53 bits",
         "infinity.jsonl": "line 1: not JSON (the number Infinity is not finite",
-        "integer_of_5000_digits.jsonl": "does not fit into 53 bits",
+        "integer_of_5000_digits.jsonl": TORN,
         "kind_of_no_kind.jsonl": "line 1: kind is 'proof'; expected one of verify, attack",
         "lists_of_unequal_length.jsonl": "line 1: targets, lower and upper have 1, 2 and 2 entries",
         "lone_surrogate.jsonl": "line 1: not JSON",
         "markup.jsonl": FINE,
         "nan.jsonl": "line 1: not JSON (the number NaN is not finite",
         "no_object.jsonl": "line 1: expected a JSON object, found list",
-        "not_utf_8.jsonl": "line 1: not JSON",
-        "nul_bytes.jsonl": "line 1: not JSON",
+        "not_utf_8.jsonl": TORN,
+        "nul_bytes.jsonl": TORN,
         "surrogate_in_a_key.jsonl": "line 1: not JSON",
         "text_of_30_digits.jsonl": "line 1: image: input should be a valid integer",
         "verdict_of_no_kind.jsonl": "line 1: verdict is 'proved'; expected one of verified, falsified, unknown",

@@ -24,10 +24,12 @@ def run(
 ) -> None:
     """Measure a suite; what the run's folder has already is not measured again.
 
-    Ctrl-C stops at once and keeps every finished cell: the same command goes on from there.
+    Ctrl-C stops at once and keeps every finished cell: the same command goes on from there. At the end the rows are
+    held against each other, as `relubench check` does it: exit code 3 where something does not hold.
 
     Example: relubench run quick
     """
+    from bench.commands.check import CONTRADICTED, judge_runs, show_findings
     from bench.runner import make_plan
     from bench.runner import run as run_plan
     from bench.store import Store
@@ -66,3 +68,7 @@ def run(
         from bench.commands.report import report as print_report
 
         print_report(folder)
+    judgement = judge_runs([folder], data)
+    show_findings(judgement)
+    if judgement.findings:
+        raise typer.Exit(CONTRADICTED)

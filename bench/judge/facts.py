@@ -69,7 +69,7 @@ class Facts:
         attacked, notes = _attacked(rows, folders, frame)
         own = lines.loc[lines["upper"].notna(), [*INPUT[:-1], "upper"]].rename(columns={"upper": "value"})
         inputs = pd.concat([own, *attacked], ignore_index=True)
-        return cls(frame, lines, _joined(inputs, frame, SET), notes)
+        return cls(frame, lines, _joined(inputs, frame, SET), (*notes, *_untold(lines)))
 
     @property
     def owed(self) -> pd.DataFrame:
@@ -115,6 +115,14 @@ def _line_frame(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
     lines = _joined(lines, frame, [*told, "goal", "formulation", "mip_gap", "by_solver", "owes_margins", "complete"])
     untold = AGREEMENT * np.maximum(1.0, lines["lower"].abs()) * lines["by_solver"]
     return lines.assign(told=lines["safety"].notna(), safety=lines["safety"].fillna(untold))
+
+
+def _untold(lines: pd.DataFrame) -> list[str]:
+    rows = lines.loc[lines["by_solver"] & ~lines["told"], "row"].nunique()
+    told = (
+        f"{rows:,} rows do not say what their bounds are safe to: {AGREEMENT:g} of the margin, or of one, stands for it"
+    )
+    return [told] if rows else []
 
 
 def _entries(rows: Sequence[Row], judged: Sequence[int], name: str) -> list[Any]:

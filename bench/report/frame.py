@@ -11,9 +11,8 @@ from typing import Any
 import pandas as pd
 
 from bench.row import Row
-from bench.store import ROWS, read_manifest, read_rows
+from bench.store import load_rows, read_manifest
 from bench.verdict import DONE
-from networks.errors import InputError
 
 # What makes two rows the same question; their bounds bracket the same numbers.
 INSTANCE = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
@@ -68,23 +67,11 @@ def load_run(folder: Path) -> Run:
     InputError
         No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
     """
-    if not folder.is_dir():
-        raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
-    rows, notes = read_rows(folder)
-    if not rows:
-        raise InputError(f"{folder / ROWS}: no complete row; nothing to report")
-    kept = latest(rows)
-    if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} rows were measured again later: the last of each cell counts")
+    kept, notes = load_rows(folder)
     targets = by_target(kept)
     frame = tidy(kept)
     gaps = bound_gaps(targets).reindex(frame.index).where(answers_margins(frame))
     return Run(folder, frame.assign(bound_gap=gaps), targets, read_manifest(folder), tuple(notes))
-
-
-def latest(rows: Iterable[Row]) -> list[Row]:
-    """The last row of each cell, seed and repeat: a cell that failed and was measured again counts once."""
-    return list({(row.cell, row.seed, row.repeat): row for row in rows}.values())
 
 
 def tidy(rows: Iterable[Row]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Witnesses of a run, run forward once more: in the ball, in the clip, misclassified, in both precisions as the row says.
+"""Witnesses of a run, run forward once more: in the ball and the clip, misclassified, in both precisions as told.
 
 Measuring has done this already; here it is done from the files alone, with the network as it is now.
 """

@@ -73,13 +73,13 @@ def show(judgement: Judgement) -> None:
         wrong = sum(finding.check == name for finding in judgement.findings)
         table.add_row(name, words[name], f"{tested:,}", f"{wrong:,}")
     console.print(table)
-    for note in judgement.notes:
-        errors.print(f"note: {note}")
     show_findings(judgement)
 
 
 def show_findings(judgement: Judgement) -> None:
-    """Print what does not hold, the first few of it."""
+    """Print what could not be tested, and what does not hold, the first few of it."""
+    for note in judgement.notes:
+        errors.print(f"note: {note}")
     for finding in judgement.findings[:SHOWN]:
         cells = ", ".join(dict.fromkeys(side.cell[:12] for side in finding.guilty))
         console.print(f"{finding.check}: {finding} [cell {cells}]", soft_wrap=True)

@@ -20,7 +20,7 @@ from bench.row import Row
 __all__ = ["CHECKS", "Finding", "Judgement", "Side", "judge", "who"]
 
 CHECKS: dict[str, tuple[str, Check]] = {
-    "bracket": ("lower bounds against inputs of the same ball or a smaller one", bracket),
+    "bracket": ("lower bounds against inputs in their ball", bracket),
     "claim": ("solvers' own bounds against these inputs", claim),
     "verdict": ("verified epsilons against witnesses", verdict),
     "consistent": ("verdicts against the row's own numbers", consistent),

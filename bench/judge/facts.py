@@ -119,10 +119,8 @@ def _line_frame(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
 
 def _untold(lines: pd.DataFrame) -> list[str]:
     rows = lines.loc[lines["by_solver"] & ~lines["told"], "row"].nunique()
-    told = (
-        f"{rows:,} rows do not say what their bounds are safe to: {AGREEMENT:g} of the margin, or of one, stands for it"
-    )
-    return [told] if rows else []
+    stands = f"{AGREEMENT:g} of the margin, or of one, stands for it"
+    return [f"{rows:,} rows do not say how safe their solver's bounds are: {stands}"] if rows else []
 
 
 def _entries(rows: Sequence[Row], judged: Sequence[int], name: str) -> list[Any]:

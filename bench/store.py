@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -248,6 +248,30 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
     return rows, notes
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """The last row of each cell, seed and repeat: a cell that failed and was measured again counts once."""
+    return list({(row.cell, row.seed, row.repeat): row for row in rows}.values())
+
+
+def load_rows(folder: Path) -> tuple[list[Row], list[str]]:
+    """The rows of a run that count, the last one of each cell, and notes.
+
+    Raises
+    ------
+    InputError
+        No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
+    """
+    if not folder.is_dir():
+        raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
+    rows, notes = read_rows(folder)
+    if not rows:
+        raise InputError(f"{folder / ROWS}: no complete row; expected one at least")
+    kept = latest(rows)
+    if len(kept) < len(rows):
+        notes.append(f"{len(rows) - len(kept)} rows were measured again later: the last of each cell counts")
+    return kept, notes
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -232,6 +232,7 @@ def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         "margin": result.margin,
         "predictions": result.predictions,
         "labels": y,
+        "indices": np.flatnonzero(targeted),  # which images these are
         "adversarial": result.adversarial[: cell.keep_images].astype(np.float32),
     }
     return fields, arrays

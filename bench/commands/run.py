@@ -47,10 +47,12 @@ def run(
     """Measure a suite; what the run's folder has already is not measured again.
 
     Every cell runs in a worker process that is killed and replaced past a limit. Ctrl-C stops at once and keeps every
-    finished cell: the same command goes on from there.
+    finished cell: the same command goes on from there. At the end the rows are held against each other, as
+    `relubench check` does it: exit code 3 where something does not hold.
 
     Example: relubench run quick --jobs 2
     """
+    from bench.commands.check import CONTRADICTED, judge_runs, show_findings
     from bench.limits import Limits, in_force, shared_cores
     from bench.plan import make_plan
     from bench.runner import run as run_plan
@@ -102,6 +104,10 @@ def run(
         from bench.commands.report import report as print_report
 
         print_report(folder)
+    judgement = judge_runs([folder], data)
+    show_findings(judgement)
+    if judgement.findings:
+        raise typer.Exit(CONTRADICTED)
 
 
 @contextlib.contextmanager

@@ -245,7 +245,7 @@ def test_run_measures_reports_and_a_second_time_reports_the_same(
     assert report.out
     assert report.out in first.out
     assert report.out in second.out
-    assert relubench("run", suite, "--out", folder, "--no-report").out.count("\n") == 1
+    assert relubench("run", suite, "--out", folder, "--no-report").out.count("\n") == 2
 
 
 def test_run_goes_on_after_a_failed_cell_and_says_so(

@@ -1,0 +1,106 @@
+"""`relubench check`: what must hold between the rows of runs."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.commands.options import Data, Json
+from bench.console import console, errors
+
+if TYPE_CHECKING:
+    from bench.judge import Judgement
+
+CONTRADICTED = 3  # the exit code where something does not hold
+SHOWN = 20  # findings; the first few say what is wrong
+
+
+def check(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `relubench run` wrote.")],
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Test what must hold between all rows of the runs together, and name the cells that are wrong.
+
+    Lower bounds against inputs, relaxations in order, solvers in agreement, verdicts against witnesses, and every
+    witness run forward again. Exit code 3 where something does not hold.
+
+    Example: relubench check results/quick results/solvers
+    """
+    judgement = judge_runs(runs, data)
+    if json:
+        print(json_format.dumps(_to_dict(judgement), allow_nan=False))
+    else:
+        show(judgement)
+    if judgement.findings:
+        raise typer.Exit(CONTRADICTED)
+
+
+def judge_runs(folders: list[Path], data: Path | None) -> Judgement:
+    """Judge the rows of runs together, witnesses included.
+
+    Raises
+    ------
+    InputError
+        A folder that holds no run.
+    """
+    from bench.judge import Judgement, judge
+    from bench.store import load_rows
+    from bench.witnesses import replay_witnesses
+
+    runs = {folder: load_rows(folder) for folder in dict.fromkeys(folders)}
+    rows = [row for found, _ in runs.values() for row in found]
+    places = [folder for folder, (found, _) in runs.items() for _ in found]
+    notes = tuple(note for _, said in runs.values() for note in said)
+    return Judgement(notes=notes) + judge(rows, places) + replay_witnesses(rows, places, data)
+
+
+def show(judgement: Judgement) -> None:
+    """Print how much each check tested, then what does not hold, the first few of each."""
+    from rich.table import Table
+
+    from bench.judge import CHECKS
+    from bench.witnesses import CHECK
+
+    words = {name: text for name, (text, _) in CHECKS.items()} | {CHECK: "witnesses run forward again"}
+    table = Table("check", "of what", "tested", "wrong", box=None, header_style="bold")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for name, tested in judgement.tested.items():
+        wrong = sum(finding.check == name for finding in judgement.findings)
+        table.add_row(name, words[name], f"{tested:,}", f"{wrong:,}")
+    console.print(table)
+    show_findings(judgement)
+
+
+def show_findings(judgement: Judgement) -> None:
+    """Print what could not be tested, and what does not hold, the first few of it."""
+    for note in judgement.notes:
+        errors.print(f"note: {note}")
+    for finding in judgement.findings[:SHOWN]:
+        cells = ", ".join(dict.fromkeys(side.cell[:12] for side in finding.guilty))
+        console.print(f"{finding.check}: {finding} [cell {cells}]", soft_wrap=True)
+    more = len(judgement.findings) - SHOWN
+    if more > 0:
+        console.print(f"and {more:,} more: --json has all of them")
+    console.print(summary(judgement), soft_wrap=True)
+
+
+def summary(judgement: Judgement) -> str:
+    """One line: how much was tested, and whether it holds."""
+    tested = sum(judgement.tested.values())
+    if not judgement.findings:
+        return f"{tested:,} tests, nothing is contradicted"
+    wrong, guilty = len(judgement.findings), len(judgement.guilty)
+    return f"{tested:,} tests, {wrong:,} do not hold: {guilty:,} rows are not to be believed"
+
+
+def _to_dict(judgement: Judgement) -> dict[str, object]:
+    return {
+        "tested": judgement.tested,
+        "findings": [finding.to_dict() for finding in judgement.findings],
+        "notes": list(judgement.notes),
+    }

@@ -76,6 +76,7 @@ def attack_row(**values: Any) -> Row:
 def failed(row: Row, error: str) -> Row:
     """The same cell, had it ended in an exception."""
     nothing: dict[str, Any] = {"targets": [], "lower": [], "upper": [], "verdict": None, "evidence": None}
+    nothing |= {"error_rate": None, "images_per_s": None}
     return replace(row, **nothing, status=["error"], error=error, total_s=None)
 
 

@@ -124,13 +124,13 @@ def test_verify_fails_on_a_witness(relubench: RunCommand) -> None:
     common = ("verify", "mnist_small", "-e", 0, "-m", "interval", "--label", 3, "--fail-on")  # the image is a 7
     assert relubench(*common, "never").code == 0
     assert relubench(*common, "falsified").code == 1
-    assert "FALSIFIED: witness with margin -" in relubench(*common, "unverified").out
+    assert "FALSIFIED (in float64 and float32): witness with margin -" in relubench(*common, "unverified").out
 
 
 def test_verify_prints_bounds_verdict_and_times(relubench: RunCommand) -> None:
     ended = relubench("verify", "mnist_small", "-e", 0.01, "-m", "lp", "-t", 3)
     assert ended.out.startswith("mnist_small, label 7, epsilon 0.01: lp by highs\nbounds linear, goal margin, ")
-    assert "VERIFIED: LP relaxation by highs\n" in ended.out
+    assert "VERIFIED (certified in exact arithmetic): LP relaxation by highs\n" in ended.out
     assert "seconds: bounds" in ended.out
     assert "simplex iterations" in ended.out
 

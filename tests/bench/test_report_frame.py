@@ -68,13 +68,14 @@ def test_a_torn_last_line_is_passed_over_with_a_note(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     run = load_run(folder)
     assert len(run.rows) == 1
-    assert run.notes == ("rows.jsonl, line 2: torn off while it was written; passed over",)
+    assert run.notes == ("rows.jsonl, line 2: torn while it was written; passed over",)
+    path.write_bytes(b"\0" * 40 + b"\n" + verify_row().to_json().encode() + b"\n")
+    assert load_run(folder).notes == ("rows.jsonl, line 1: torn while it was written; passed over",)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 2: not JSON"),
         ("[]", "line 2: expected a JSON object, found list"),
         ("{}", "line 2: cell: field required"),
         (verify_row().to_json().replace('"epsilon": 0.1', '"epsilon": "wide"'), "line 2: epsilon: "),

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.row import Row, strict_json
 from networks.errors import InputError
-from networks.files import read_regular
+from networks.files import check_no_pipe, read_regular
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
 
@@ -39,6 +39,7 @@ def make_folder(path: Path) -> None:
 def writing(path: Path) -> Iterator[None]:
     """Turn a failure to write `path`, e.g. for want of space, into an InputError."""
     try:
+        check_no_pipe(path)
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -52,6 +52,20 @@ def load_npz(path: Path, names: Iterable[str]) -> list[Numbers]:
         raise InputError(f"{path}: not the arrays of a row: {_reason(error)}") from error
 
 
+def arrays_of_row(folder: Path, name: str, names: Iterable[str]) -> list[Numbers]:
+    """The arrays of numbers in the file that a row names, which lies below the run's folder.
+
+    Raises
+    ------
+    InputError
+        The file lies elsewhere, cannot be read, or lacks one of them.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{folder}: a row's arrays is {name!r}; expected a file below the run's folder")
+    return load_npz(path, names)
+
+
 def _member(archive: zipfile.ZipFile, name: str) -> Numbers:
     with archive.open(name) as file:
         return _array(file, archive.getinfo(name).file_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -56,6 +57,9 @@ def root(  # noqa: D103 (typer would show a docstring in place of the help above
 
 def main() -> None:
     """Entry point: bad usage and bad input are one line on stderr and exit code 2; Ctrl-C is 130, failing output 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text of any encoding
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
 
 
@@ -87,7 +91,7 @@ def _drop_output() -> None:
 
 def _fail(message: str, code: int) -> int:
     """Say it on one line of stderr; what a terminal would obey, or no encoding has, is escaped."""
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(message.split()))
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(message.splitlines()))
     shortened = line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}..."
     sys.stderr.write(f"relubench: error: {shortened}\n")
     return code

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from bench.environment import utc_now
 from bench.row import Row, strict_json
 from networks.errors import InputError
-from networks.files import read_regular
+from networks.files import check_no_pipe, read_regular
 from solvers.result import Status
 
 ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
@@ -46,6 +46,7 @@ def make_folder(path: Path) -> None:
 def writing(path: Path) -> Iterator[None]:
     """Turn a failure to write `path`, e.g. for want of space, into an InputError."""
     try:
+        check_no_pipe(path)
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

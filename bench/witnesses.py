@@ -5,7 +5,6 @@ Measuring has done this already; here it is done from the files alone, with the 
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.arrays import arrays_of_row
 from bench.judge.finding import Finding, Judgement, Side, who
 from bench.replay import replay, replay_single
 from bench.row import Row
@@ -127,10 +127,10 @@ def _witness(row: Row, folder: Path, instance: Instance) -> Array:
     if row.arrays is None:
         raise _NotReplayedError("its row names no arrays")
     try:
-        with (folder / row.arrays).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            point = np.asarray(file["worst_input"], dtype=np.float64)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        (found,) = arrays_of_row(folder, row.arrays, ["worst_input"])
+    except InputError as error:
         raise _NotReplayedError("its arrays cannot be read") from error
+    point = np.asarray(found, dtype=np.float64)
     if point.shape != instance.image.shape or not np.isfinite(point).all():
         raise _NotReplayedError("its arrays are no input of the network")
     return point

@@ -34,6 +34,12 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def check_no_pipe(path: Path) -> None:
+    """Raise OSError where `path` is a named pipe: writing to one waits for a reader, for ever if none comes."""
+    if path.is_fifo():
+        raise OSError(errno.EINVAL, "a named pipe; expected a file", str(path))
+
+
 def shown(value: Any) -> str:
     """`repr` for a message: what is long or deep is shortened."""
     return _short.repr(value)

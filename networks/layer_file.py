@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from networks.errors import NetworkError
-from networks.files import shown
+from networks.files import check_no_pipe, shown
 from networks.layers import LAYER_KINDS, PARAMETERS, Array, Layer, LayerList
 
 FORMAT = "relubench-layer-list"
@@ -27,6 +27,7 @@ def write(network: LayerList, path: Path) -> None:
     metadata = {"format": FORMAT, "version": FORMAT_VERSION, "structure": json.dumps(network.structure())}
     content = save({name: _smallest(array) for name, array in network.arrays().items()}, metadata=metadata)
     try:
+        check_no_pipe(path)
         path.write_bytes(content)  # safetensors' own save_file makes a file that only its owner may read
     except OSError as error:
         raise NetworkError(f"{path}: cannot be written: {error.strerror}") from error

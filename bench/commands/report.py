@@ -81,5 +81,5 @@ def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path)
     files["rows.csv"] = run.rows.to_csv(index=False)
     for name, text in files.items():
         with writing(out / name):
-            (out / name).write_text(text, encoding="utf-8")
+            (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     errors.print(f"wrote {', '.join(files)} to {out}")

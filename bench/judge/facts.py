@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.arrays import arrays_of_row
 from bench.choices import BY_PROPAGATION
 from bench.row import Row
 from bench.verdict import REPLAY_ROUNDING
+from networks.errors import InputError
 
 # Stands in a target's place for "whichever target has the least margin".
 ANY = -1
@@ -32,6 +34,7 @@ SCALARS = [
 ]
 NORMS = {"l1": 0, "l2": 1, "linf": 2}  # of one radius, each ball lies inside those behind it
 SET = ["epsilon", "ball", "clip_low", "clip_high"]  # what a row's inputs lie in
+NEEDED = ("margin", "predictions", "labels", "indices")  # of an attack's arrays
 INPUT = ["row", "question", "target", "value"]
 LINE = ["row", "target", "lower", "upper", "status", "gap", "safety", "claimed"]
 
@@ -152,7 +155,7 @@ def _attacked(
 
 def _attack_frame(row: Row, folder: Path, about: pd.DataFrame) -> pd.DataFrame | None:
     """`question`, `target` and `value` of an attack's images that are asked about; None without its arrays."""
-    arrays = _load(folder / str(row.arrays)) if row.arrays else None
+    arrays = _load(folder, row.arrays) if row.arrays else None
     if arrays is None:
         return None
     images = _image_indices(row, arrays)
@@ -176,15 +179,14 @@ def _image_indices(row: Row, arrays: dict[str, NDArray[Any]]) -> NDArray[Any] | 
     return np.arange(count) if row.target is None else None
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]] | None:
+def _load(folder: Path, name: str) -> dict[str, NDArray[Any]] | None:
     """The arrays of an attack that the judge needs; None where they are not there or do not fit each other."""
-    names = ("margin", "predictions", "labels")
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in (*names, *(["indices"] if "indices" in file else []))}
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
-        return None
-    return arrays if len({len(array) for array in arrays.values()}) == 1 else None
+    for names in (NEEDED, NEEDED[:-1]):  # rows before schema 3 have no indices
+        with contextlib.suppress(InputError):
+            arrays = dict(zip(names, arrays_of_row(folder, name, names), strict=True))
+            one_each = all(array.ndim == 1 for array in arrays.values())
+            return arrays if one_each and len({len(array) for array in arrays.values()}) == 1 else None
+    return None
 
 
 def lines_of(frame: pd.DataFrame) -> Iterator[Any]:

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arrays import load_npz
+from bench.arrays import arrays_of_row
 from bench.report.frame import Run
 from bench.report.render import Section
-from bench.store import ROWS, writing
+from bench.store import writing
 from networks.data import IMAGE_SHAPE
 from networks.errors import InputError
 
@@ -98,17 +98,15 @@ Shown = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 def _load(folder: Path, row: pd.Series[Any]) -> Shown | None:
     """Images (m, 1, 28, 28), predictions (m,) and labels (m,) of a row; None where it kept no images."""
-    path = folder / str(row["arrays"])
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder / ROWS}: arrays is {row['arrays']!r}; expected a file below the run's folder")
+    name = str(row["arrays"])
     if row["kind"] == "verify":
-        image, prediction = load_npz(path, ("worst_input", "prediction"))
+        image, prediction = arrays_of_row(folder, name, ("worst_input", "prediction"))
         shown = image[None], prediction.reshape(-1), np.array([row["label"]])
     else:
-        images, predictions, labels = load_npz(path, ("adversarial", "predictions", "labels"))
+        images, predictions, labels = arrays_of_row(folder, name, ("adversarial", "predictions", "labels"))
         count = min(len(images) if images.ndim else 0, GRID_ROWS * GRID_COLUMNS)
         shown = images[:count], predictions.reshape(-1)[:count], labels.reshape(-1)[:count]
-    _check_shown(path, *shown)
+    _check_shown(folder / name, *shown)
     return shown if len(shown[0]) else None
 
 

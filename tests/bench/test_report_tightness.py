@@ -54,9 +54,9 @@ def test_a_method_with_one_solver_is_compared_with_every_solver_of_the_next(tmp_
 
 def test_variants_of_two_methods_are_not_mixed(tmp_path: Path) -> None:
     rows = [
-        verify_row(method="interval", lower=[-9.0, -9.0]),
-        verify_row(lower=[1.0, 1.0]),
-        verify_row(lower=[2.0, 2.0], bounds="alpha"),
+        verify_row(method="interval", lower=[-9.0, -9.0], upper=[9.0, 9.0]),
+        verify_row(lower=[1.0, 1.0], upper=[9.0, 9.0]),
+        verify_row(lower=[2.0, 2.0], upper=[9.0, 9.0], bounds="alpha"),
         verify_row(method="milp", lower=[4.0, 4.0], upper=[9.0, 9.0], status=["time_limit"] * 2),
         verify_row(method="milp", lower=[5.0, 5.0], upper=[9.0, 9.0], bounds="alpha", status=["time_limit"] * 2),
     ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from networks import data
+from networks.errors import DataError
 from tests.conftest import random_network
 from tests.fuzz.conftest import Workplace
 from tests.fuzz.hunting import hunt
@@ -107,6 +112,18 @@ def _zip(files: dict[str, bytes]) -> bytes:
         for name, value in files.items():
             file.writestr(f"{name}.npy", value)
     return content.getvalue()
+
+
+def test_a_file_that_unpacks_to_far_more_than_mnist_is_not_unpacked(tmp_path: Path) -> None:
+    for name in data.SPLIT_FILES["test"][:2]:
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(bytes(10**8), compresslevel=1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="not the MNIST file"):
+            data.mnist("test", tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 3e7  # bytes; the images are 7.8 million
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_array_as_input_ends_in_a_verdict_or_in_one_clear_line(workplace: Workplace) -> None:

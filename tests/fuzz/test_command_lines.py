@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from bench.cli import app
+from solvers import registry
 from tests.conftest import RELUBENCH, Ended, random_network
 from tests.fuzz.conftest import Workplace, checked
 from tests.fuzz.hunting import hunt
@@ -50,6 +51,7 @@ USUAL = {
     "export": ["tiny.safetensors", "out.mps", "--epsilon", "0.01", "--target", "3"],
     "run": ["suite.toml"],
     "report": ["run"],
+    "check": ["run"],
     "train": ["mnist_small", "--epochs", "1"],
 }
 LAST = {"train": ["--data", "no-data"]}  # the last word counts: nothing is downloaded
@@ -134,6 +136,35 @@ def test_a_run_whose_files_are_none_is_refused_at_once(name: str, file: str, fur
     Path("run", file).unlink()
     Path("run", file).symlink_to(Path(name).absolute())
     assert furnished.run("report", "run").code == 2
+
+
+@pytest.mark.parametrize("name", ["pipe.mps", "pipe.lp", "pipe.safetensors"])
+def test_a_pipe_is_not_written_to(name: str, furnished: Workplace) -> None:
+    os.mkfifo(name)
+    ended = furnished.run("export", "tiny.safetensors", name, "-e", 0.01, "-t", 3)
+    assert ended.code == 2
+    assert f"{name}" in ended.err
+    assert "cannot be written: a named pipe" in ended.err
+
+
+def test_names_that_are_no_text_are_printed_with_escapes(furnished: Workplace) -> None:
+    Path("tiny.safetensors").rename("\udcff.safetensors")
+    Path("run").rename("\udcff")
+    assert "\\udcff.safetensors: 6 ReLUs" in furnished.run("networks", "\udcff.safetensors").out
+    assert furnished.run("report", "\udcff", "--out", "out").code == 0
+    assert Path("out/report.md").read_text(encoding="utf-8").startswith("# Report on \\udcff")
+
+
+def test_want_of_memory_is_one_line_and_code_1(furnished: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted() -> list[str]:
+        raise MemoryError
+
+    monkeypatch.setattr(registry, "names", exhausted)
+    ended = furnished.run("solvers")
+    assert (ended.code, ended.err) == (
+        1,
+        "relubench: error: out of memory; expected a smaller network, file or number\n",
+    )
 
 
 SPAWNED = [

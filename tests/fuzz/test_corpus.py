@@ -16,7 +16,7 @@ from tests.fuzz.conftest import Workplace
 CORPUS = Path(__file__).parent / "corpus"
 NO_NUMBERS, NO_STATE, NO_LIST = "not a .npy file of numbers", "no state dict", "cannot be read as a layer list"
 NO_MANIFEST, NOT_THERE = "not the manifest of a run", "is neither a file nor in the zoo"
-TORN = "rows.jsonl: no complete row; nothing to report"  # no JSON at all: what a crash leaves
+TORN = "rows.jsonl: no complete row; expected one at least"  # no JSON at all: what a crash leaves
 FINE = ""  # a result, and no error
 # For each file what its one line of error has in it.
 ENDS = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from bench.store import ARRAYS, MANIFEST, ROWS, Store
@@ -70,6 +71,17 @@ def test_a_report_on_changed_rows_ends_in_a_report_or_in_one_clear_line(workplac
         assert ended.code == 0 or f"{ROWS}, line " in ended.err
 
     hunt("report", st.lists(PLAUSIBLE, min_size=1, max_size=4), check)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.npz", "/etc/passwd", "arrays/link.npz"])
+def test_arrays_outside_the_runs_folder_are_not_read(name: str, workplace: Workplace) -> None:
+    Path("elsewhere.npz").write_bytes(sound_arrays())
+    Path("run/arrays").mkdir(parents=True)
+    Path("run/arrays/link.npz").symlink_to(Path("elsewhere.npz").absolute())
+    Path("run", ROWS).write_text(attack_row(method="fgsm", arrays=name).to_json() + "\n", encoding="utf-8")
+    ended = workplace.run("report", "run", "--chapter", "--out", "out")
+    assert ended.code == 2
+    assert f"arrays is {name!r}; expected a file below the run's folder" in ended.err
 
 
 def plausible(**base: Any) -> st.SearchStrategy[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,10 @@ from bench.commands.options import Data, Json
 from bench.console import console, errors
 
 if TYPE_CHECKING:
-    from bench.judge import Judgement
+    from bench.judge import Judgement, Side
 
 CONTRADICTED = 3  # the exit code where something does not hold
-SHOWN = 20  # findings; the first few say what is wrong
+SHOWN = 20  # findings, of different kinds
 
 
 def check(
@@ -66,7 +67,7 @@ def show(judgement: Judgement) -> None:
     from bench.witnesses import CHECK
 
     words = {name: text for name, (text, _) in CHECKS.items()} | {CHECK: "witnesses run forward again"}
-    table = Table("check", "of what", "tested", "wrong", box=None, header_style="bold")
+    table = Table("check", "of what", "tested", "findings", box=None, header_style="bold")
     for column in table.columns[2:]:
         column.justify = "right"
     for name, tested in judgement.tested.items():
@@ -80,12 +81,13 @@ def show_findings(judgement: Judgement) -> None:
     """Print what could not be tested, and what does not hold, the first few of it."""
     for note in judgement.notes:
         errors.print(f"note: {note}")
-    for finding in judgement.findings[:SHOWN]:
+    shown = judgement.firsts[:SHOWN]
+    for finding in shown:
         cells = ", ".join(dict.fromkeys(side.cell[:12] for side in finding.guilty))
         console.print(f"{finding.check}: {finding} [cell {cells}]", soft_wrap=True)
-    more = len(judgement.findings) - SHOWN
+    more = len(judgement.findings) - len(shown)
     if more > 0:
-        console.print(f"and {more:,} more: --json has all of them")
+        console.print(f"and {more:,} more like these: `relubench check --json` has all of them", soft_wrap=True)
     console.print(summary(judgement), soft_wrap=True)
 
 
@@ -95,7 +97,14 @@ def summary(judgement: Judgement) -> str:
     if not judgement.findings:
         return f"{tested:,} tests, nothing is contradicted"
     wrong, guilty = len(judgement.findings), len(judgement.guilty)
-    return f"{tested:,} tests, {wrong:,} do not hold: {guilty:,} rows are not to be believed"
+    who = Counter(side.who for side in _guilty_sides(judgement))
+    rows = ", ".join(f"{name} ({count})" for name, count in sorted(who.items()))
+    return f"{tested:,} tests, {wrong:,} do not hold: {guilty:,} rows are not to be believed: {rows}"
+
+
+def _guilty_sides(judgement: Judgement) -> list[Side]:
+    """One side of each row that is wrong."""
+    return list({side.row: side for finding in judgement.findings for side in finding.guilty}.values())
 
 
 def _to_dict(judgement: Judgement) -> dict[str, object]:

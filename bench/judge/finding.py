@@ -127,6 +127,17 @@ class Judgement:
     notes: tuple[str, ...] = ()
 
     @property
+    def firsts(self) -> list[Finding]:
+        """Of the findings the first of each check against each who is wrong: the others are like these."""
+        told: set[tuple[str, str]] = set()
+        firsts = []
+        for finding in self.findings:
+            accused = {(finding.check, side.who) for side in finding.guilty}
+            firsts += [] if accused <= told else [finding]
+            told |= accused
+        return firsts
+
+    @property
     def guilty(self) -> frozenset[int]:
         """The places of the rows that are not to be believed."""
         return frozenset(side.row for finding in self.findings for side in finding.guilty)

@@ -25,9 +25,9 @@ def summary_section(run: Run) -> Section:
 
 def contradiction_sections(run: Run) -> list[Section]:
     """What does not hold among the rows, for the top of a report; empty where all holds."""
-    findings = run.judgement.findings
-    lines = [f"{finding}." for finding in findings[:SHOWN]]
-    more = len(findings) - SHOWN
+    findings, shown = run.judgement.findings, run.judgement.firsts[:SHOWN]
+    lines = [f"{finding}." for finding in shown]
+    more = len(findings) - len(shown)
     lines += [f"And {more:,} more, which `relubench check --json` has."] if more > 0 else []
     return [Section("Contradictions", lines=(CONTRADICTION_TERM, *lines))] if findings else []
 

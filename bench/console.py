@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleDimensions
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+BAR_WIDTH = 12
 LEAST_WIDTH = 80  # narrower, rich drops columns of tables; a terminal wraps and loses nothing
 
 
@@ -30,14 +31,25 @@ def progress_bar(extra: str = "") -> Progress:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
+    from rich.text import Text
+
+    class _Description(TextColumn):
+        """Gives way where the terminal is narrow, so that the counts and times do not."""
+
+        def render(self, task: Task) -> Text:
+            text = super().render(task)
+            text.no_wrap, text.overflow = True, "ellipsis"
+            return text
 
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        _Description("{task.description}", markup=False, table_column=Column()),
+        BarColumn(BAR_WIDTH),
         MofNCompleteColumn(),
         *([TextColumn(extra)] if extra else []),
         TimeElapsedColumn(),

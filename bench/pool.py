@@ -70,6 +70,13 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _wait_for_server() -> None:
+    """Until its imports are done, by a process that does nothing: who is interrupted here leaves nothing half-made."""
+    process = start_server().Process(target=int)  # type: ignore[attr-defined]
+    process.start()
+    process.join()
+
+
 def measure_all(
     cells: Sequence[Planned],
     data_dir: Path | None,
@@ -89,7 +96,8 @@ def measure_all(
         No worker comes up.
     """
     waiting = deque(cells)
-    with tempfile.TemporaryDirectory(prefix="relubench-", ignore_cleanup_errors=True) as temporary:
+    _wait_for_server()
+    with tempfile.TemporaryDirectory(prefix="relubench-run-", ignore_cleanup_errors=True) as temporary:
         slots = [Slot(index, threads, data_dir, temporary, limits) for index in range(min(jobs, len(waiting)))]
         try:
             while waiting or any(slot.busy for slot in slots):
@@ -124,8 +132,10 @@ class Slot:
         self._start()
 
     def _start(self) -> None:
+        others = set(multiprocessing.active_children())
         self._pool = ProcessPool(max_workers=1, context=start_server())
         self.future: Future[Any] = self._pool.schedule(worker.prepare, args=(self._setup,))
+        self._child = next(iter(set(multiprocessing.active_children()) - others), None)
         self._process: psutil.Process | None = None
         self._cores = ""
         self._planned: Planned | None = None
@@ -201,8 +211,8 @@ class Slot:
     def retire(self) -> None:
         """End the worker with all that it started, at once, and its pool in the background."""
         self._pool.stop()  # type: ignore[no-untyped-call]
-        if self._process is not None:
-            kill_tree(self._process.pid)
+        if self._child is not None and self._child.pid is not None and self._child.is_alive():
+            kill_tree(self._child.pid)
         self._retired.append(threading.Thread(target=self._pool.join, daemon=True))
         self._retired[-1].start()
 

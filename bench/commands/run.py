@@ -76,7 +76,7 @@ def run(
 
         def show() -> None:
             first, *others = [*running.values()] or [checked.name]
-            progress.update(task, description=f"{first} + {len(others)}" if others else first)
+            progress.update(task, description=f"{len(running)} cells: {first}" if others else first)
 
         def on_start(planned: Planned) -> None:
             running[planned.digest] = planned.cell.describe()

@@ -18,7 +18,7 @@ from tests.plugins import install_plugin
 
 BLOCK = 20_000_000
 LEAK = f"import time\nkept = []\nwhile True:\n kept.append(b'x' * {BLOCK})\n time.sleep(0.01)"
-SLOW_S = 0.02  # a load; nine a cell
+SLOW_S = 0.25
 
 
 class Broken(Highs):

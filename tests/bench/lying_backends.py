@@ -77,8 +77,8 @@ class BoundTooHigh(_Lying):
     session = _TooHighSession
 
 
-class _InfeasibleSession(LyingSession):
-    def _lie(self, result: SolveResult) -> SolveResult:
+class _InfeasibleSession(HighsSession):
+    def _solve(self, limits: Limits) -> SolveResult:
         return SolveResult(Status.INFEASIBLE, dual_bound=math.inf, raw_status="kInfeasible")
 
 

@@ -24,7 +24,7 @@ from bench import worker
 from bench.limits import Limits
 from bench.machine import cores_of
 from bench.plan import Planned
-from bench.processes import kill_tree
+from bench.processes import kill, kill_tree
 from bench.row import Row
 from bench.watch import LOOK_S, Watch
 from networks.errors import WorkerError
@@ -98,18 +98,17 @@ def measure_all(
     waiting = deque(cells)
     _wait_for_server()
     with tempfile.TemporaryDirectory(prefix="relubench-run-", ignore_cleanup_errors=True) as temporary:
-        slots = [Slot(index, threads, data_dir, temporary, limits) for index in range(min(jobs, len(waiting)))]
+        slots: list[Slot] = []
         try:
+            for index in range(min(jobs, len(waiting))):
+                slots.append(Slot(index, threads, data_dir, temporary, limits))  # noqa: PERF401 (an interrupt keeps them)
             while waiting or any(slot.busy for slot in slots):
                 for slot in slots:
                     if waiting and slot.ready():
                         on_start(waiting[0])
                         slot.begin(waiting.popleft())
-                wait(
-                    [slot.future for slot in slots if not slot.future.done()],
-                    timeout=LOOK_S,
-                    return_when=FIRST_COMPLETED,
-                )
+                pending = [slot.future for slot in slots if not slot.future.done()]
+                wait(pending, timeout=LOOK_S, return_when=FIRST_COMPLETED)
                 yield from filter(None, [slot.look() for slot in slots])
         finally:
             close(slots)
@@ -194,6 +193,7 @@ class Slot:
         if ended is None:
             return None
         self._replace()
+        kill(watch.processes)
         return Measured(planned, watch.completed(ended), {})
 
     def _ended(self, watch: Watch) -> Row | None:

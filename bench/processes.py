@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,11 @@ import psutil
 
 
 class Usage(NamedTuple):
-    """Of a process and its descendants together: resident memory in bytes, and processor seconds so far."""
+    """Of a process and its descendants: resident memory in bytes, processor seconds so far, and which they are."""
 
     resident: int
     cpu_s: float
+    processes: tuple[psutil.Process, ...] = ()
 
 
 def usage_of(root: psutil.Process) -> Usage | None:
@@ -24,7 +26,8 @@ def usage_of(root: psutil.Process) -> Usage | None:
     used = [usage for process in _tree(root) if (usage := _usage(process))]
     if not used or not root.is_running():
         return None
-    return Usage(sum(usage.resident for usage in used), sum(usage.cpu_s for usage in used))
+    total = (sum(usage.resident for usage in used), sum(usage.cpu_s for usage in used))
+    return Usage(*total, tuple(process for usage in used for process in usage.processes))
 
 
 def kill_tree(pid: int) -> None:
@@ -33,9 +36,14 @@ def kill_tree(pid: int) -> None:
         root = psutil.Process(pid)
         if pid != psutil.Process().pid:
             root.suspend()
-        for process in reversed(_tree(root)):  # this process, where it is the root, comes last
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        kill(reversed(_tree(root)))  # this process, where it is the root, comes last
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill those that are still there; one that has its number from an ended one is left alone, as psutil looks."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _usage(process: psutil.Process) -> Usage | None:
@@ -43,7 +51,7 @@ def _usage(process: psutil.Process) -> Usage | None:
         with process.oneshot():
             times = process.cpu_times()
             ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-            return Usage(process.memory_info().rss, times.user + times.system + ended)
+            return Usage(process.memory_info().rss, times.user + times.system + ended, (process,))
     except psutil.Error:
         return None
 

@@ -39,7 +39,8 @@ def run(
     """Measure every cell of `plan` that `store` does not have yet, in worker processes.
 
     Each row is on disk before its cell counts as done. With several jobs rows come in the order of their ends.
-    KeyboardInterrupt passes through, ends the workers, and loses nothing that had finished.
+    KeyboardInterrupt passes through, ends the workers, and loses nothing that had finished. A script that calls this
+    does so under `if __name__ == "__main__":`, as workers import it.
 
     Parameters
     ----------

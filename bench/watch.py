@@ -55,6 +55,11 @@ class Watch:
         """Whether the worker has ended, and nothing has been heard of it since."""
         return self._began + self._seconds - self._last_seen > GONE_S
 
+    @property
+    def processes(self) -> tuple[psutil.Process, ...]:
+        """The worker and its children as last seen: those of a worker that died by itself have no parent to tell."""
+        return self._used.processes
+
     def killed(self) -> Row | None:
         """The row of the cell where it was past a limit at the last look: its worker is to be killed."""
         resident_mb, limit_s, limit_mb = self._used.resident / 1e6, self._hard_limit_s, self._memory_limit_mb

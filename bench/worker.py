@@ -89,12 +89,12 @@ def _end_with_the_runner() -> None:
     runner = multiprocessing.parent_process()
     if runner is None:
         return  # this is the runner
-    threading.Thread(target=_outlive_by_nothing, args=(runner,), daemon=True).start()
+    threading.Thread(target=_end_after, args=(runner,), daemon=True).start()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)  # the parent here is the fork server, which ends with it
 
 
-def _outlive_by_nothing(runner: Any) -> None:
+def _end_after(runner: Any) -> None:
     runner.join()
     kill_tree(os.getpid())
 

@@ -18,6 +18,7 @@ from tests.plugins import install_plugin
 
 BLOCK = 20_000_000
 LEAK = f"import time\nkept = []\nwhile True:\n kept.append(b'x' * {BLOCK})\n time.sleep(0.01)"
+LINGER = "import time; time.sleep(1000)  # the child of a back-end that is gone"
 SLOW_S = 0.25
 
 
@@ -71,9 +72,13 @@ class Crashing(Broken):
 
 
 class Exiting(Broken):
+    """Leaves a child behind, too."""
+
     name: ClassVar[str] = "exiting"
 
     def break_down(self, options: SolverOptions) -> None:
+        subprocess.Popen([sys.executable, "-ISc", LINGER])
+        time.sleep(0.3)
         os._exit(0)
 
 

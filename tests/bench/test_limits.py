@@ -74,14 +74,12 @@ def test_broken_back_ends_are_caught_and_the_run_finishes(broken: tuple[Plan, Pa
 
 
 def leftovers() -> list[str]:
-    """The processes below this one that are not the server of workers and its kind."""
-    below = psutil.Process().children(recursive=True)
-    return [" ".join(process.cmdline()) for process in below if "-ISc" in process.cmdline() or is_worker(process)]
-
-
-def is_worker(process: psutil.Process) -> bool:
-    parent = process.parent()
-    return parent is not None and "forkserver" in " ".join(parent.cmdline())
+    """The processes of back-ends that are still there, their parents dead or alive, and the workers of this process."""
+    children = {broken_backends.LINGER, broken_backends.LEAK}
+    everywhere = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    servers = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+    workers = [" ".join(worker.cmdline()) for server in servers for worker in server.children()]
+    return [" ".join(words) for words in everywhere if children & set(words)] + workers
 
 
 @pytest.mark.parametrize("solver", ["hanging", "holding_the_gil"])

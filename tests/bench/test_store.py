@@ -55,25 +55,28 @@ def test_a_row_of_a_later_schema_reads_without_its_new_keys() -> None:
     assert Row.from_json(json.dumps(values)).schema == 2
 
 
+ONE, TWO = row("one").to_json(), row("two").to_json()
+
+
 @pytest.mark.parametrize(
-    ("torn", "number"),
+    ("content", "number", "torn"),
     [
-        ([row("one").to_json(), row("two").to_json()[:40]], 2),  # the last line, without its end
-        ([row("one").to_json(), row("two").to_json()], 2),  # whole, but for its end: it was not on disk yet
-        ([row("two").to_json()[:40] + "\n", row("one").to_json() + "\n"], 1),
-        ([row("one").to_json(), "\0" * 200 + row("two").to_json() + "\n"], 2),  # as after a power failure
+        (f"{ONE}\n{TWO[:40]}", 2, TWO[:40]),
+        (f"{ONE}\n{TWO}", 2, TWO),  # whole but for its end: it was not on disk yet
+        (f"{TWO[:40]}\n{ONE}\n", 1, TWO[:40]),
+        (f"{ONE}\n{chr(0) * 200}{TWO}\n", 2, f"{chr(0) * 200}{TWO}"),  # as after a power failure
     ],
 )
-def test_a_torn_line_is_set_aside_with_a_note(torn: list[str], number: int, tmp_path: Path) -> None:
-    (tmp_path / ROWS).write_text("\n".join(line.rstrip("\n") for line in torn) + torn[-1][len(torn[-1].rstrip("\n")) :])
+def test_a_torn_line_is_set_aside_with_a_note(content: str, number: int, torn: str, tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text(content, encoding="utf-8")
     rows, notes = read_rows(tmp_path)
     assert [read.cell for read in rows] == ["one"]
     assert notes == [f"{ROWS}, line {number}: torn while it was written; passed over"]
     with Store(tmp_path) as store:
         assert store.finished.keys() == {"one"}
         assert store.notes == (f"{tmp_path / ROWS}: 1 line torn by a crash, kept in {TORN}; measured again",)
-        assert (tmp_path / ROWS).read_text() == row("one").to_json() + "\n"
-        assert (tmp_path / TORN).read_text() == torn[number - 1].rstrip("\n") + "\n"
+        assert (tmp_path / ROWS).read_text(encoding="utf-8") == f"{ONE}\n"
+        assert (tmp_path / TORN).read_text(encoding="utf-8") == f"{torn}\n"
         store.append(row("two"))
     with Store(tmp_path) as again:
         assert again.finished.keys() == {"one", "two"}

@@ -85,6 +85,7 @@ def measure_all(
     threads: int,
     limits: Limits,
     on_start: Callable[[Planned], None],
+    on_look: Callable[[], None],
 ) -> Generator[Measured, None, None]:
     """Measure cells, `jobs` at a time; they come in the order of their ends.
 
@@ -110,6 +111,7 @@ def measure_all(
                 pending = [slot.future for slot in slots if not slot.future.done()]
                 wait(pending, timeout=LOOK_S, return_when=FIRST_COMPLETED)
                 yield from filter(None, [slot.look() for slot in slots])
+                on_look()
         finally:
             close(slots)
 

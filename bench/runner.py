@@ -35,6 +35,7 @@ def run(
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     on_start: Callable[[Planned], None] = lambda planned: None,
     on_row: Callable[[Row], None] = lambda row: None,
+    on_look: Callable[[], None] = lambda: None,
 ) -> None:
     """Measure every cell of `plan` that `store` does not have yet, in worker processes.
 
@@ -50,6 +51,8 @@ def run(
         In place of the suite's and of the defaults.
     on_start, on_row : callable
         Called before each cell, and after each row.
+    on_look : callable
+        Called some twenty times a second between whatever else is done: what it raises ends the run.
 
     Raises
     ------
@@ -64,7 +67,9 @@ def run(
         return
     start_server()
     store.start(plan.suite.model_dump(mode="json"), describe(), utc_now())
-    results = measure_all(missing, plan.data_dir, jobs=jobs, threads=plan.threads, limits=limits, on_start=on_start)
+    results = measure_all(
+        missing, plan.data_dir, jobs=jobs, threads=plan.threads, limits=limits, on_start=on_start, on_look=on_look
+    )
     with closing(results):
         for planned, row, arrays in results:
             if arrays:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from bench.console import console, errors, progress_bar
 
 if TYPE_CHECKING:
-    from bench.plan import Planned
+    from rich.progress import Progress, TaskID
+
+    from bench.limits import Limits
+    from bench.plan import Plan, Planned
     from bench.row import Row
+    from bench.store import Store
 
-INTERRUPTED, TERMINATED = 130, 143  # what shells give for Ctrl-C, and for SIGTERM
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which is to end a run as Ctrl-C does."""
+INTERRUPTED = 130  # what shells give for Ctrl-C
 
 
 def run(
@@ -55,51 +54,17 @@ def run(
     from bench.commands.check import CONTRADICTED, judge_runs, show_findings
     from bench.limits import Limits, in_force, shared_cores
     from bench.plan import make_plan
-    from bench.runner import run as run_plan
-    from bench.runner import unfinished
     from bench.store import Store
     from bench.suite import load_suite
 
     checked = load_suite(suite)
     limits = in_force(checked, jobs, Limits(hard_limit, memory_limit))
     plan = make_plan(checked, data)
-    for note in (*plan.notes, *shared_cores(jobs, plan.threads)):
-        errors.print(f"note: {note}")
     folder = out or Path("results") / checked.name
-    with _sigterm_as_ctrl_c(), Store(folder) as store, progress_bar("{task.fields[failed]} failed") as progress:
-        for note in store.notes:
+    with Store(folder) as store:
+        for note in (*plan.notes, *shared_cores(jobs, plan.threads), *store.notes):
             errors.print(f"note: {note}")
-        cells = len(plan.cells)
-        done = cells - len(unfinished(plan, store, limits))
-        task = progress.add_task(checked.name, total=cells, completed=done, failed=0)
-        running: dict[str, str] = {}
-
-        def show() -> None:
-            first, *others = [*running.values()] or [checked.name]
-            progress.update(task, description=f"{len(running)} cells: {first}" if others else first)
-
-        def on_start(planned: Planned) -> None:
-            running[planned.digest] = planned.cell.describe()
-            show()
-
-        def on_row(row: Row) -> None:
-            running.pop(row.cell)
-            show()
-            failed = progress.tasks[task].fields["failed"] + (row.error is not None)
-            progress.update(task, advance=1, failed=failed)
-            if row.error is not None:
-                what = " ".join(part for part in (row.network, row.method, row.solver) if part)
-                errors.print(f"failed: {what}: {row.error}")
-
-        try:
-            run_plan(plan, store, jobs=jobs, limits=limits, on_start=on_start, on_row=on_row)
-        except KeyboardInterrupt as stopped:
-            progress.stop()
-            done = cells - len(unfinished(plan, store, limits))
-            errors.print(f"stopped: {done} of {cells} cells are in {folder}; run it again to go on")
-            raise typer.Exit(TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED) from None
-        failed = progress.tasks[task].fields["failed"]
-    console.print(f"{cells} cells, {done} of them were there, {failed} failed; the run is in {folder}", soft_wrap=True)
+        _measure(plan, store, jobs, limits)
     if report:
         from bench.commands.report import report as print_report
 
@@ -110,16 +75,104 @@ def run(
         raise typer.Exit(CONTRADICTED)
 
 
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+def _measure(plan: Plan, store: Store, jobs: int, limits: Limits) -> None:
+    """Run the plan with a bar; a signal ends it with its own exit code."""
+    from bench.runner import run as run_plan
+    from bench.runner import unfinished
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    cells, done = len(plan.cells), len(plan.cells) - len(unfinished(plan, store, limits))
+    with progress_bar("{task.fields[failed]} failed") as progress, Stopping() as stopping:
+        bar = _Bar(progress, progress.add_task(plan.suite.name, total=cells, completed=done, failed=0), plan.suite.name)
+        try:
+            run_plan(
+                plan,
+                store,
+                jobs=jobs,
+                limits=limits,
+                on_start=bar.on_start,
+                on_row=bar.on_row,
+                on_look=stopping.raise_if_asked,
+            )
+        except KeyboardInterrupt as stop:
+            progress.stop()
+            kept = cells - len(unfinished(plan, store, limits))
+            errors.print(f"stopped: {kept} of {cells} cells are in {store.folder}; run it again to go on")
+            raise typer.Exit(stop.code if isinstance(stop, Stop) else INTERRUPTED) from None
+    counts = f"{cells} cells, {done} of them were there, {bar.failed} failed"
+    console.print(f"{counts}; the run is in {store.folder}", soft_wrap=True)
+
+
+@dataclass(slots=True)
+class _Bar:
+    """The progress bar: what runs, how much is done, and how much has failed."""
+
+    progress: Progress
+    task: TaskID
+    name: str
+    failed: int = 0
+    running: dict[str, str] = field(default_factory=dict)
+
+    def on_start(self, planned: Planned) -> None:
+        self.running[planned.digest] = planned.cell.describe()
+        self._show(advance=0)
+
+    def on_row(self, row: Row) -> None:
+        from bench.limits import killed_past
+
+        del self.running[row.cell]
+        self.failed += row.error is not None
+        self._show(advance=1)
+        what = " ".join(part for part in (row.network, row.method, row.solver) if part)
+        if row.error is not None:
+            errors.print(f"failed: {what}: {row.error}")
+        elif killed_past(row):
+            errors.print(f"{row.evidence}: {what}")
+
+    def _show(self, advance: int) -> None:
+        first, *others = [*self.running.values()] or [self.name]
+        words = f"{len(self.running)} cells: {first}" if others else first
+        self.progress.update(self.task, description=words, advance=advance, failed=self.failed)
+
+
+class Stop(KeyboardInterrupt):
+    """A signal that is to end the run."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number  # what shells give
+
+
+class Stopping:
+    """Within, Ctrl-C and SIGTERM are noted, and end the run where it looks for them: nothing is left half-done.
+
+    An exception out of a signal handler may come in the midst of anything, a lock that is held among it. Whoever asks
+    a second time gets it all the same.
+    """
+
+    SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self) -> None:
+        self._asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            numbers = [getattr(signal, name) for name in self.SIGNALS if hasattr(signal, name)]
+            self._before = {number: signal.signal(number, self._note) for number in numbers}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._asked is not None:
+            raise Stop(number)
+        self._asked = number
+
+    def raise_if_asked(self) -> None:
+        """Raise Stop where a signal has come."""
+        if self._asked is not None:
+            raise Stop(self._asked)

@@ -85,6 +85,7 @@ class Capabilities:
     start: bool = False  # a MILP's search may begin with a given solution
     sos1: bool = False
     indicators: bool = False
+    ray: bool = False  # of an infeasible LP, the row duals that prove it
 
 
 @dataclass(frozen=True, slots=True)

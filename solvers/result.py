@@ -41,6 +41,9 @@ class SolveResult:
     row_duals : ndarray, shape (rows,), or None
         Of an LP solved to optimality: the change of the optimum per unit of a row's active side; at least zero at a
         lower side of a minimisation, at most zero at an upper side.
+    ray : ndarray, shape (rows,), or None
+        Of an infeasible LP: row duals that prove it (Farkas' lemma, `solvers.certify.certified_infeasible`), with the
+        signs of `row_duals`; None where the solver has none, as where a bound alone shows it.
     build_s, solve_s : float
         Wall-clock seconds spent handing over the model or the objective, and solving.
     nodes, simplex_iterations : int or None
@@ -56,6 +59,7 @@ class SolveResult:
     dual_bound: float = -math.inf
     x: Array | None = None
     row_duals: Array | None = None
+    ray: Array | None = None
     build_s: float = 0.0
     solve_s: float = 0.0
     nodes: int | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS: dict[type, str] = {int: "{:,}", float: "{:.4f}"}
 # A capability's name for the reader, where it is not the attribute's.
-CAPABILITY_WORDS = {"mip": "MIP", "stop": "stop at a bound", "start": "MIP start", "sos1": "SOS1"}
+CAPABILITY_WORDS = {"mip": "MIP", "stop": "stop at a bound", "start": "MIP start", "sos1": "SOS1", "ray": "Farkas ray"}
 
 
 def networks(

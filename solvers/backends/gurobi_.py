@@ -137,6 +137,19 @@ class GurobiSession(LibrarySession):
     def _lp_duals(self) -> Array:
         return read_only(self._model.getAttr("Pi"))
 
+    def _lp_ray(self) -> Array | None:
+        """Gurobi keeps a ray only where it was asked for before it solved, which costs it its presolve."""
+        import gurobipy
+
+        self._model.setParam("InfUnbdInfo", 1)
+        self._model.reset()
+        self._model.optimize()
+        self._model.setParam("InfUnbdInfo", 0)
+        try:
+            return read_only(-np.array(self._model.getAttr("FarkasDual")))  # Gurobi's proof is of the opposite sign
+        except (AttributeError, gurobipy.GurobiError):  # crossed bounds have no ray
+            return None
+
     def _counts(self) -> dict[str, Any]:
         model = self._model
         return {"nodes": int(model.NodeCount), "simplex_iterations": int(model.IterCount), "work": float(model.Work)}
@@ -155,7 +168,7 @@ class Gurobi(Backend):
     package: ClassVar[str] = "gurobipy"
     install: ClassVar[str] = "pip install gurobipy"
     licence: ClassVar[str] = "commercial; without a licence file at most 2,000 variables and 2,000 constraints"
-    capabilities = Capabilities(work=True, stop=True, start=True, sos1=True, indicators=True)
+    capabilities = Capabilities(work=True, stop=True, start=True, sos1=True, indicators=True, ray=True)
 
     def version(self) -> str:
         """The version of the Gurobi library; takes no licence."""

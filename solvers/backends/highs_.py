@@ -158,6 +158,10 @@ class HighsSession(LibrarySession):
     def _lp_duals(self) -> Array:
         return read_only(self._highs.getSolution().row_dual)
 
+    def _lp_ray(self) -> Array | None:
+        _, found, ray = self._highs.getDualRay()
+        return read_only(ray) if found else None
+
     def _counts(self) -> dict[str, Any]:
         info = self._highs.getInfo()
         return {
@@ -177,7 +181,7 @@ class Highs(Backend):
     package: ClassVar[str] = "highspy"
     install: ClassVar[str] = "pip install highspy"
     licence: ClassVar[str] = "MIT, no limits"
-    capabilities = Capabilities(stop=True, start=True)
+    capabilities = Capabilities(stop=True, start=True, ray=True)
 
     def version(self) -> str:
         """The version of the HiGHS library."""

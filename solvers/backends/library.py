@@ -19,10 +19,11 @@ class LibrarySession(Session):
 
     def _answer(self, status: Status, raw_status: str) -> SolveResult:
         """The answer that the library holds, given its status."""
+        counts = self._counts()  # before anything else is asked: a ray may take another solve
         if status is Status.INFEASIBLE:
             doubt = infeasible_is_in_doubt(self.model, self.dropped, self.options.feasibility_tolerance)
             if doubt:
-                return SolveResult(Status.UNKNOWN, raw_status=raw_status, message=doubt, **self._counts())
+                return SolveResult(Status.UNKNOWN, raw_status=raw_status, message=doubt, **counts)
         x = self._solution(status)
         solved_lp = status is Status.OPTIMAL and not self.model.is_mip
         return SolveResult(
@@ -31,9 +32,10 @@ class LibrarySession(Session):
             dual_bound=self._dual_bound(status),
             x=x,
             row_duals=self._lp_duals() if solved_lp else None,
+            ray=self._lp_ray() if status is Status.INFEASIBLE and not self.model.is_mip else None,
             raw_status=raw_status,
             message=f"{self.backend.name} ended with {raw_status}" if status in (Status.ERROR, Status.UNKNOWN) else "",
-            **self._counts(),
+            **counts,
         )
 
     def _dual_bound(self, status: Status) -> float:
@@ -58,6 +60,10 @@ class LibrarySession(Session):
     @abstractmethod
     def _lp_duals(self) -> Array:
         """The row duals of a solved LP, shape (rows,)."""
+
+    @abstractmethod
+    def _lp_ray(self) -> Array | None:
+        """The Farkas ray of an infeasible LP, shape (rows,); None without one."""
 
     @abstractmethod
     def _counts(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _WARM = "changed objectives"
 _BOUND = "dual bound and duals"
 _CUTOFF = "status after a cutoff"
 
-# In the order in which they are shown. Checks of a Farkas ray belong to the group of the duals.
+# In the order in which they are shown.
 CHECKS: tuple[Check, ...] = (
     *(check for group in TINY if group != "integrality" for check in _known_answers(group)),
     *(
@@ -46,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     Check(_BOUND, "signs of the row duals", duals.signs, "row_duals"),
     Check(_BOUND, "row duals prove the optimum", duals.weak_duality, "row_duals"),
     Check(_BOUND, "row duals are slopes", duals.slopes, "row_duals"),
+    Check(_BOUND, "a ray proves infeasibility", duals.ray, "ray"),
     *_known_answers("integrality"),
     Check("integrality", "near ties", answers.near_ties, "mip"),
     Check("integrality", "no leakage through a big-M", answers.big_m_without_leakage, "mip"),

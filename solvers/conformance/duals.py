@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from networks.layers import Array
-from solvers.certify import weak_duality_bound
+from solvers.certify import certified_infeasible, weak_duality_bound
 from solvers.conformance.candidate import TOLERANCE, Candidate, expect, expect_near
 from solvers.conformance.models import INF, LPS, TinyModel, model, random_lp
 from solvers.linear_model import LinearModel
@@ -44,6 +44,24 @@ def slopes(candidate: Candidate) -> None:
     moved = [candidate.solve(_shifted(lp, row, STEP)).objective for row in range(lp.row_count)]
     for row, (dual, objective) in enumerate(zip(duals, moved, strict=True)):
         expect_near(f"dual of row {row}", float(dual), (objective - optimum) / STEP, 1e-3)
+
+
+def ray(candidate: Candidate) -> None:
+    """The ray of an infeasible LP proves it in exact arithmetic (Farkas' lemma)."""
+    for seed in range(3):
+        lp = _infeasible(random_lp(seed), row=seed)
+        result = candidate.solve(lp)
+        expect(result.ray is not None, f"status {result.status} without a ray", "an infeasible LP with its ray")
+        proved = result.ray is not None and certified_infeasible(lp, result.ray, exact=True)
+        expect(proved, f"a ray {result.ray} that proves nothing", "one that proves the LP infeasible")
+
+
+def _infeasible(lp: LinearModel, row: int) -> LinearModel:
+    """The LP with a row beyond what its box allows."""
+    beyond = float((abs(lp.A[[row]]) @ np.maximum(abs(lp.col_lower), abs(lp.col_upper)))[0]) + 1.0
+    lower, upper = lp.row_lower.copy(), lp.row_upper.copy()
+    lower[row], upper[row] = beyond, beyond + 1.0
+    return LinearModel(lp.c, lp.A, lower, upper, lp.col_lower, lp.col_upper, lp.integer, lp.offset)
 
 
 def _boxed() -> list[TinyModel]:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from networks.layers import Array
 from solvers import registry
-from solvers.certify import certified_bound, exact_bound, lower_bound, weak_duality_bound
+from solvers.certify import certified_bound, certified_infeasible, exact_bound, lower_bound, weak_duality_bound
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -111,3 +111,38 @@ def test_what_is_not_a_number_or_overflows_proves_nothing(duals: Array) -> None:
 @pytest.mark.parametrize("status", [Status.INFEASIBLE, Status.ERROR, Status.LICENCE, Status.UNKNOWN])
 def test_no_bound_is_believed_of_a_search_that_has_none(status: Status) -> None:
     assert lower_bound(free_column(), SolveResult(status, dual_bound=5.0)) == (-INF, -INF)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), exact=st.booleans())
+def test_no_ray_proves_a_model_infeasible_that_has_a_solution(seed: int, exact: bool) -> None:
+    ray = np.random.default_rng(seed).normal(size=4) * 1e3
+    assert not certified_infeasible(random_model(seed), ray, exact=exact)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_ray_proves_a_model_infeasible_whose_rows_exclude_each_other(exact: bool) -> None:
+    A = sparse.csr_array([[1.0, 1.0], [1.0, 1.0]])
+    model = LinearModel([1.0, 1.0], A, [3.0, -INF], [INF, 2.0], [0, 0], [9, 9])
+    assert certified_infeasible(model, np.array([1.0, -1.0]), exact=exact)
+    assert not certified_infeasible(model, np.array([-1.0, 1.0]), exact=exact)  # of sides that are not there
+    assert not certified_infeasible(model, np.array([1.0, 0.0]), exact=exact)
+    nearly = LinearModel([1.0, 1.0], A, [2.0, -INF], [INF, 2.0], [0, 0], [9, 9])
+    assert not certified_infeasible(nearly, np.array([1.0, -1.0]), exact=exact)
+
+
+@pytest.mark.parametrize("solver", ["highs", "gurobi"])
+@pytest.mark.parametrize("seed", range(5))
+def test_solvers_rays_prove_that_their_lps_are_infeasible(solver: str, seed: int) -> None:
+    lp = random_model(seed)
+    # The sum of the columns is at most 5; two rows together ask for more, neither alone.
+    A = sparse.vstack([lp.A, sparse.csr_array([[1.0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]), sparse.csr_array(np.ones((1, 5)))])
+    infeasible = LinearModel(
+        lp.c, A, [*lp.row_lower, 2.5, 1.5, -INF], [*lp.row_upper, INF, INF, 3.9], lp.col_lower, lp.col_upper
+    )
+    with registry.get(solver).load(infeasible) as session:
+        result = session.solve()
+    assert result.status is Status.INFEASIBLE
+    assert result.ray is not None
+    assert certified_infeasible(infeasible, result.ray)
+    assert certified_infeasible(infeasible, result.ray, exact=True)

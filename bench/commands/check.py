@@ -26,8 +26,9 @@ def check(
 ) -> None:
     """Test what must hold between all rows of the runs together, and name the cells that are wrong.
 
-    Lower bounds against inputs, relaxations in order, solvers in agreement, verdicts against witnesses, and every
-    witness run forward again. Exit code 3 where something does not hold.
+    Bounds against inputs, relaxations in order, solvers in agreement, and every witness run forward again.
+
+    Exit code 3 where something does not hold.
 
     Example: relubench check results/quick results/solvers
     """

@@ -45,9 +45,11 @@ def run(
 ) -> None:
     """Measure a suite; what the run's folder has already is not measured again.
 
-    Every cell runs in a worker process that is killed and replaced past a limit. Ctrl-C stops at once and keeps every
-    finished cell: the same command goes on from there. At the end the rows are held against each other, as
-    `relubench check` does it: exit code 3 where something does not hold.
+    Every cell runs in a worker process that is killed and replaced past a limit.
+
+    Ctrl-C stops at once and keeps every finished cell: the same command goes on from there.
+
+    At the end the rows are held against each other by `relubench check`: exit code 3 where something does not hold.
 
     Example: relubench run quick --jobs 2
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -116,7 +116,7 @@ class HighsSession(LibrarySession):
             # HiGHS holds an LP's limit against a clock that runs on from one solve to the next; a MIP's starts afresh.
             self._set_option("time_limit", self._highs.getRunTime() + limits.time_limit_s)
         with _stopping(self._highs, limits.stop_above):
-            _run_interruptibly(self._highs)
+            _run_interruptibly(self._highs, self._highs.run)
         return self._read(limits)
 
     def _prepare_mip(self, limits: Limits) -> None:
@@ -159,8 +159,11 @@ class HighsSession(LibrarySession):
         return read_only(self._highs.getSolution().row_dual)
 
     def _lp_ray(self) -> Array | None:
-        _, found, ray = self._highs.getDualRay()
-        return read_only(ray) if found else None
+        """HiGHS may solve once more for it, and forgets the model's status where that fails: it comes last."""
+        found: list[Any] = []
+        _run_interruptibly(self._highs, lambda: found.append(self._highs.getDualRay()))
+        _, there, ray = found[0]
+        return read_only(ray) if there else None
 
     def _counts(self) -> dict[str, Any]:
         info = self._highs.getInfo()
@@ -225,15 +228,15 @@ def _stopping(highs: Any, stop_above: float) -> Iterator[None]:
         highs.cbMipInterrupt.unsubscribe(look)
 
 
-def _run_interruptibly(highs: Any) -> None:
-    """Run HiGHS so that Ctrl-C stops it, and then raise KeyboardInterrupt here.
+def _run_interruptibly(highs: Any, action: Callable[[], Any]) -> None:
+    """Do with HiGHS what takes time so that Ctrl-C stops it, and then raise KeyboardInterrupt here.
 
     `run` in the main thread would hold a signal back until it ends. highspy's own `HandleKeyboardInterrupt` prints,
     shares one lock between all models of a process, and calls into Python at every simplex iteration; here the
     callbacks are switched on only once there is something to interrupt.
     """
     finished = threading.Event()  # not Thread.join: once interrupted, it takes a running thread for a finished one
-    threading.Thread(target=_run, args=(highs, finished), daemon=True).start()
+    threading.Thread(target=_run, args=(highs, action, finished), daemon=True).start()
     try:
         _wait(finished)
     except KeyboardInterrupt:
@@ -246,9 +249,9 @@ def _run_interruptibly(highs: Any) -> None:
         raise
 
 
-def _run(highs: Any, finished: threading.Event) -> None:
+def _run(highs: Any, action: Callable[[], Any], finished: threading.Event) -> None:
     try:
-        highs.run()
+        action()
         highs.resetGlobalScheduler(False)  # this thread's workers; left to its end, Windows may deadlock
     finally:
         finished.set()

@@ -30,6 +30,7 @@ from bench.watch import LOOK_S, Watch
 from networks.errors import WorkerError
 
 START_S = 120.0  # for a worker to be ready
+JOIN_S = 5.0  # for a pool to end whose worker is dead
 STARTS = 3  # of a worker in a row without success
 # Imported once, in the server that the workers are forked from: a new one is there in milliseconds. No solver: a
 # library that does not bear another one, or to be forked, would spoil all cells and not only its own.
@@ -221,7 +222,7 @@ class Slot:
     def join(self) -> None:
         """Wait for the end of all pools that were retired."""
         for thread in self._retired:
-            thread.join()
+            thread.join(JOIN_S)
 
 
 def close(slots: Sequence[Slot]) -> None:

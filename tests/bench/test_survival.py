@@ -94,7 +94,10 @@ class Runner:
         below = psutil.Process(self.child.pid).children(recursive=True)
         asked = time.perf_counter()
         send()
-        _, errors = self.child.communicate(timeout=30)
+        try:
+            _, errors = self.child.communicate(timeout=30)
+        finally:
+            self.child.kill()
         assert time.perf_counter() - asked < PROMPT_S
         _, alive = psutil.wait_procs(below, timeout=PROMPT_S)
         assert alive == []

@@ -108,9 +108,13 @@ def certified_bound(
     y, sides = _usable(model, row_duals)
     error = 2.0 * (model.row_count + model.column_count + 16) * UNIT
     with np.errstate(over="ignore", invalid="ignore"):
+        weights = abs(model.A)
         reduced = model.c - model.A.T @ y
-        size = np.abs(model.c) + abs(model.A).T @ np.abs(y)
-        uncertain = np.where(size > 0, error * size + len(y) * SMALLEST_NORMAL, 0.0)
+        size = np.abs(model.c) + weights.T @ np.abs(y)
+        # A reduced cost is nothing for certain only where no product can have vanished.
+        vanishing = np.abs(y[y != 0]).min(initial=1.0) * weights.data.min(initial=1.0) <= SMALLEST_NORMAL
+        nothing = (size == 0) & (not vanishing)
+        uncertain = np.where(nothing, 0.0, error * size + len(y) * SMALLEST_NORMAL)
         columns = _least(reduced - uncertain, reduced + uncertain, box)
         terms = np.concatenate([y * sides, columns, [model.offset]])
         bound = terms.sum() - error * np.abs(terms).sum() - len(terms) * SMALLEST_NORMAL

@@ -148,8 +148,17 @@ def near_one(
     before = [1.0, *scales]
     hidden = [_scaled(affine, before[i] / scales[i], 1.0 / scales[i]) for i, affine in enumerate(network.hidden)]
     last = _scaled(network.last, before[-1], 1.0)
-    scaled = [(lower / scale, upper / scale) for (lower, upper), scale in zip(pre_activations, scales, strict=True)]
+    scaled = [_outwards(pair, scale) for pair, scale in zip(pre_activations, scales, strict=True)]
     return LoweredNetwork((*hidden, last)), scaled
+
+
+def _outwards(bounds: BoundsPair, scale: float) -> BoundsPair:
+    """The bounds in units of a power of two, wider by the last digit where one underflows."""
+    lower, upper = (side / scale for side in bounds)
+    return (
+        np.where(lower * scale > bounds[0], np.nextafter(lower, -np.inf), lower),
+        np.where(upper * scale < bounds[1], np.nextafter(upper, np.inf), upper),
+    )
 
 
 def _scaled(affine: Affine, of_A: float, of_b: float) -> Affine:

@@ -89,6 +89,13 @@ class Encoding:
         scale = power_of_two(float(np.abs(c).max(initial=0.0)))
         return c / scale, float(self.offsets[index]) / scale, scale
 
+    def is_objective(self, index: int, c: Array, offset: float, scale: float) -> bool:
+        """Whether `c` and `offset` are objective `index`, or its negative, divided by `scale` without a rounding."""
+        asked, constant = self.objectives[index], float(self.offsets[index])
+        return any(
+            np.array_equal(sign * c * scale, asked) and sign * offset * scale == constant for sign in (1.0, -1.0)
+        )
+
     def solution_at(self, point: Array) -> Array:
         """The solution of the model that the network's input `point`, of shape (inputs,), stands for."""
         x = np.zeros(self.model.column_count)

@@ -184,7 +184,8 @@ class _Layer:
         result = session.solve(left if math.isfinite(left) else None, stop_below=0.0, stop_above=2 * safety / scale)
         self.solves += 1
         believed, certified = (bound * scale for bound in lower_bound(session.model, result, exact=self.exact))
-        proved = self.encoding.exact and math.isfinite(certified)
+        same = self.encoding.is_objective(i, session.model.c, session.model.offset, scale)
+        proved = self.encoding.exact and same and math.isfinite(certified)
         # The objective is a row of the network, copied: it has no error of its own.
         bound = certified if proved else believed - safety
         if not bound <= (self.upper[neuron] if sign > 0 else -self.lower[neuron]):

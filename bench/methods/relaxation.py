@@ -143,12 +143,13 @@ class _Search:
         return result, self._found(index, session.model, result, scale)
 
     def _found(self, index: int, model: LinearModel, result: SolveResult, scale: float) -> _Found:
-        box = self.encoding.box if self._certifies else None
+        certifies = self._certifies and self.encoding.is_objective(index, model.c, model.offset, scale)
+        box = self.encoding.box if certifies else None
         believed, certified = (bound * scale for bound in lower_bound(model, result, box, exact=self.settings.exact))
         limit, safety = self._limit(index), self._safety(index)
         if self._by_row and (result.status in NO_SOLUTION or result.dual_bound * scale >= limit):
             believed = limit
-        if self._certifies and math.isfinite(certified):
+        if certifies and math.isfinite(certified):
             # Less what the objective's own numbers may be off by, rounded down.
             error = float(self.encoding.objective_errors[index])
             believed = certified = math.nextafter(certified - error, -math.inf) if error else certified

@@ -190,3 +190,13 @@ def test_a_scale_that_would_lose_digits_is_not_exact() -> None:
     tiny = np.full((1, 1), 5e-324)
     network = LayerList((1,), (Linear(tiny, np.array([3e6])), ReLU(), Linear(np.ones((2, 1)), np.zeros(2))))
     assert not encoded(network, ball(network, [0.5], 0, 0.1), Formulation()).exact
+
+
+def test_an_objective_that_its_unit_rounds_is_not_the_same() -> None:
+    network = network_of(1)
+    encoding = encoded(network, question_of(network, 1), Formulation())
+    c, offset, scale = encoding.objective(0)
+    assert encoding.is_objective(0, c, offset, scale)
+    assert encoding.is_objective(0, -c, -offset, scale)
+    assert not encoding.is_objective(1, c, offset, scale)
+    assert not encoding.is_objective(0, np.nextafter(c, np.inf), offset, scale)

@@ -41,13 +41,13 @@ def report(
     """
     from bench.report.chapter import chapter_sections
     from bench.report.frame import load_run
-    from bench.report.summary import contradiction_sections, summary_section
+    from bench.report.summary import summary_section
     from bench.report.tables import run_sections
 
     loaded = load_run(run)
     for note in loaded.notes:
         errors.print(f"note: {note}")
-    sections = [*contradiction_sections(loaded), summary_section(loaded), *run_sections(loaded)]
+    sections = [summary_section(loaded), *run_sections(loaded)]
     wanted = loaded.suite_name == CHAPTER if chapter is None else chapter
     chapter_tables = chapter_sections(loaded) if wanted else []
     _print(loaded, [*sections, *chapter_tables], format)

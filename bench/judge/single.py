@@ -66,7 +66,7 @@ def attained(facts: Facts) -> Result:
     """The optimum of a MILP is the margin of an input: of that which it hands over, run forward through the network."""
     lines = facts.owed
     asked = lines[lines["status"].isin(DONE) & lines["method"].eq("milp") & lines["query"].ne("maximum")]
-    asked = asked.dropna(subset=["lower", "upper", "gap"])  # without a gap there is no solution
+    asked = asked.dropna(subset=["lower", "upper"])
     size = asked["upper"].abs().clip(lower=1.0)
     tolerance = asked["safety"] + (AGREEMENT + asked["mip_gap"].fillna(0.0)) * size
     wrong = asked.assign(value=asked["lower"], tolerance=tolerance)[asked["upper"] > asked["lower"] + tolerance]

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.choices import BY_PROPAGATION
-from bench.judge import Judgement, judge
 from bench.row import Row
 from bench.store import load_rows, read_manifest
 from bench.verdict import DONE
 
 # What makes two rows the same question; their bounds bracket the same numbers.
 INSTANCE = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
-CONTRADICTED = "contradicted"  # the outcome of a row that the judge does not believe
-OUTCOMES = [CONTRADICTED, "failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
-UNMEASURED = (CONTRADICTED, "failed")  # their bounds and seconds are no measurement
+OUTCOMES = ["failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
 DECIDED = ("falsified", "verified")
 SOLVED = frozenset({*DONE, "infeasible", "target_reached"})  # how a target ends that lacks nothing for its question
 SKIPPED = "skipped"  # a target that was not asked: no lack where another one decided the instance
@@ -49,8 +45,6 @@ class Run:
         Empty where there is none.
     notes : tuple of str
         What was passed over while reading.
-    judgement : Judgement
-        What does not hold among the rows.
     """
 
     folder: Path
@@ -58,7 +52,6 @@ class Run:
     targets: pd.DataFrame
     manifest: dict[str, Any]
     notes: tuple[str, ...]
-    judgement: Judgement
 
     @property
     def suite_name(self) -> str:
@@ -75,17 +68,10 @@ def load_run(folder: Path) -> Run:
         No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
     """
     kept, notes = load_rows(folder)
-    judgement = judge(kept, [folder] * len(kept))
     targets = by_target(kept)
-    frame = without_belief(tidy(kept), judgement.guilty)
+    frame = tidy(kept)
     gaps = bound_gaps(targets).reindex(frame.index).where(answers_margins(frame))
-    return Run(folder, frame.assign(bound_gap=gaps), targets, read_manifest(folder), tuple(notes), judgement)
-
-
-def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame:
-    """The frame of `tidy` with the rows that are wrong neither verified, falsified nor solved."""
-    wrong = frame.index.isin(list(guilty))
-    return frame.assign(outcome=frame["outcome"].mask(wrong, CONTRADICTED), solved=frame["solved"].to_numpy() & ~wrong)
+    return Run(folder, frame.assign(bound_gap=gaps), targets, read_manifest(folder), tuple(notes))
 
 
 def tidy(rows: Iterable[Row]) -> pd.DataFrame:
@@ -93,8 +79,8 @@ def tidy(rows: Iterable[Row]) -> pd.DataFrame:
 
     Beside the fields of `bench.row.Row`: `clip` as text, `target_count`, `lower_min` and `upper_min` over the targets,
     `status` (how the row ended), `solved` (whether nothing was left to solve), `outcome` (one of OUTCOMES; None for an
-    attack), `tier` (what the verdict rests on), `reason` (why a row is unknown or failed), every counter as
-    `counter.NAME` and the seconds of every stage as `stage_s.NAME`.
+    attack), `reason` (why a row is unknown or failed), every counter as `counter.NAME` and the seconds of every stage
+    as `stage_s.NAME`.
     """
     frame = pd.DataFrame([_scalars(row) for row in rows])
     integers = [name for name in INTEGERS if name in frame]
@@ -111,7 +97,6 @@ def _scalars(row: Row) -> dict[str, Any]:
         "upper_min": _minimum(row.upper),
         "status": status if row.kind == "verify" else None,
         "solved": row.kind == "verify" and _is_solved(row),
-        "tier": _tier(row),
         "outcome": None if row.kind != "verify" else "failed" if row.error else row.verdict or "unknown",
         "reason": _reason(row, status),
         **{f"counter.{name}": value for name, value in row.counters.items()},
@@ -125,8 +110,8 @@ def clip_text(clip: tuple[float, float] | None) -> str:
 
 
 def answers_margins(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows bound margins: with goal `verdict` as well as the sign needs, and none that is contradicted."""
-    return rows["goal"].ne("verdict").fillna(True) & rows["outcome"].ne(CONTRADICTED)
+    """Which rows bound margins: with goal `verdict` the bounds are only as good as the sign needed."""
+    return rows["goal"].ne("verdict").fillna(True)
 
 
 def row_status(row: Row) -> str:
@@ -153,20 +138,11 @@ def _is_solved(row: Row) -> bool:
 def _reason(row: Row, status: str) -> str | None:
     if row.error:
         return f"error: {row.error.split(':')[0]}"
-    if row.reason:
-        return row.reason
     if row.verdict != "unknown":
         return None
+    if row.reason:
+        return row.reason
     return "not decided" if status in SOLVED else status.replace("_", " ")  # rows of schema 1 say no reason
-
-
-def _tier(row: Row) -> str | None:
-    """What the verdict rests on; of rows before schema 3 as far as it is plain."""
-    if row.tier or row.kind != "verify":
-        return row.tier
-    if row.verdict == "falsified" and row.witness_single is not None:
-        return "float32" if row.witness_single else "float64"
-    return "certified" if row.verdict == "verified" and row.method in BY_PROPAGATION else None
 
 
 def _minimum(values: list[float | None]) -> float:

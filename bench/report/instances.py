@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.frame import CONTRADICTED, INSTANCE, OUTCOMES, UNMEASURED, answers_margins
+from bench.report.frame import INSTANCE, OUTCOMES, answers_margins
 from bench.report.labels import method_rank
 from bench.report.render import plain_number
 
 TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
-TIERS = ("float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
 EPSILON_FORMAT = {"epsilon": plain_number}
 EPSILON_HEADER = "eps-\nilon"  # in a table that needs the space
 
@@ -23,10 +22,9 @@ def per_instance(labelled: pd.DataFrame) -> pd.DataFrame:
     `owes_bounds` says whether margins were asked for and a row has an answer, whatever it is.
     """
     return once(
-        labelled.assign(owes_bounds=answers_margins(labelled) & ~labelled["outcome"].isin(UNMEASURED)),
+        labelled.assign(owes_bounds=answers_margins(labelled) & labelled["outcome"].ne("failed")),
         [*INSTANCE, "method", "variant", "setup"],
         owes_bounds=("owes_bounds", "any"),
-        tier=("tier", _weakest_tier),
         **{name: (name, "median") for name in ["bound_gap", *TIMES]},
     )
 
@@ -39,7 +37,7 @@ def once(rows: pd.DataFrame, keys: Iterable[str], **columns: Any) -> pd.DataFram
     limited = at_limit(rows)
     measured_s = rows["total_s"].where(rows["solved"] | limited)
     ranked = rows.assign(rank=rows["outcome"].map(OUTCOMES.index), at_limit=limited, measured_s=measured_s)
-    ranked[TIMES] = ranked[TIMES].where(~ranked["outcome"].isin(UNMEASURED))
+    ranked[TIMES] = ranked[TIMES].where(ranked["outcome"] != "failed")  # a failure's seconds are no measurement
     always = {"rank": ("rank", "min"), "at_limit": ("at_limit", "any"), "measured_s": ("measured_s", "median")}
     results: pd.DataFrame = ranked.groupby(list(keys), dropna=False, sort=False).agg(**always, **columns).reset_index()
     return results.assign(outcome=results["rank"].map(OUTCOMES.__getitem__))
@@ -47,13 +45,7 @@ def once(rows: pd.DataFrame, keys: Iterable[str], **columns: Any) -> pd.DataFram
 
 def at_limit(rows: pd.DataFrame) -> pd.Series[bool]:
     """Which rows the time limit ended before all was solved."""
-    open_ = ~rows["solved"] & rows["outcome"].ne(CONTRADICTED)
-    return open_ & (rows["status"].eq("time_limit") | rows["reason"].eq("time limit"))
-
-
-def _weakest_tier(tiers: pd.Series[str]) -> str | None:
-    """Of the repeats of one instance; None where one does not say."""
-    return None if tiers.isna().any() else min(tiers, key=TIERS.index)
+    return ~rows["solved"] & (rows["status"].eq("time_limit") | rows["reason"].eq("time limit"))
 
 
 def by_setup(results: pd.DataFrame) -> Any:

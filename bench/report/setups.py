@@ -7,6 +7,7 @@ import pandas as pd
 from bench.report.frame import DECIDED, INSTANCE
 from bench.report.render import Format, Table, count, ratio, seconds
 
+SHOWN = 5  # contradictions; the first few say what is wrong
 TITLE = "Setups against each other"
 
 
@@ -54,7 +55,22 @@ def _stated(common: pd.DataFrame) -> str:
     return f"Over the {instances} instance{'s' * (instances != 1)} that every setup measured."
 
 
-def setup_lines(results: pd.DataFrame) -> list[str]:
-    """What there is to say of the setups before any table: why they are not compared."""
+def setup_lines(labelled: pd.DataFrame, results: pd.DataFrame) -> list[str]:
+    """What there is to say of the setups before any table: contradictions, and why they are not compared."""
     nothing = results["setup"].nunique() > 1 and _common(results).empty
-    return ["No instance was measured by every setup."] if nothing else []
+    return contradictions(labelled) + (["No instance was measured by every setup."] if nothing else [])
+
+
+def contradictions(labelled: pd.DataFrame) -> list[str]:
+    """A line for each instance that one row verified and another one falsified: one of the two is wrong."""
+    decided = labelled[labelled["outcome"].isin(DECIDED)]
+    asked = [rows for _, rows in decided.groupby(INSTANCE, dropna=False, sort=False)]
+    lines = [_contradiction(rows) for rows in asked if rows["outcome"].nunique() > 1]
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"And {more} more contradictions."] if more > 0 else [])]
+
+
+def _contradiction(rows: pd.DataFrame) -> str:
+    setups = {name: ", ".join(part.unique()) for name, part in rows.groupby("outcome")["setup"]}
+    where = f"image {rows['image'].iloc[0]}, epsilon {rows['epsilon'].iloc[0]:g}"
+    return f"Contradiction on {where}: verified by {setups['verified']}; falsified by {setups['falsified']}."

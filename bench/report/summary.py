@@ -4,38 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.report.frame import CONTRADICTED, Run
+from bench.report.frame import Run
 from bench.report.render import Section
-
-SHOWN = 10  # contradictions; the first few say what is wrong
 
 
 def summary_section(run: Run) -> Section:
     """The suite, the number of rows, and one line for each machine and set of versions of the manifest."""
     suite = run.manifest.get("suite") or {}
     kinds = run.rows["kind"].value_counts()
-    counts = [f"{kinds[kind]} {kind}" for kind in ("verify", "attack") if kind in kinds]
-    wrong = {"failed": run.rows["error"].notna().sum(), CONTRADICTED: len(run.judgement.guilty)}
-    rows = "; ".join([", ".join(counts), *(f"{count} {name}" for name, count in wrong.items() if count)])
-    lines = [f"{len(run.rows)} rows ({rows})"]
+    rows = ", ".join(f"{kinds[kind]} {kind}" for kind in ("verify", "attack") if kind in kinds)
+    failed = int(run.rows["error"].notna().sum())
+    lines = [f"{len(run.rows)} rows ({rows}{f'; {failed} failed' if failed else ''})"]
     lines += [f"Suite: {suite['description']}."] if suite.get("description") else []
     lines += dict.fromkeys(_machine(start) for start in run.manifest.get("starts", []))
     return Section(run.suite_name, lines=tuple(lines))
-
-
-def contradiction_sections(run: Run) -> list[Section]:
-    """What does not hold among the rows, for the top of a report; empty where all holds."""
-    findings = run.judgement.findings
-    lines = [f"{finding}." for finding in findings[:SHOWN]]
-    more = len(findings) - SHOWN
-    lines += [f"And {more:,} more, which `relubench check --json` has."] if more > 0 else []
-    return [Section("Contradictions", lines=(CONTRADICTION_TERM, *lines))] if findings else []
-
-
-CONTRADICTION_TERM = (
-    "These rows contradict an input that was run forward, a proof, other rows or themselves. None of them counts as "
-    "verified, falsified or solved, and neither does its time."
-)
 
 
 def _machine(start: dict[str, Any]) -> str:

@@ -25,9 +25,11 @@ def switch_table(labelled: pd.DataFrame) -> Table:
     frame = pd.DataFrame(compared)
     if frame.empty:
         return Table(TITLE, frame)
+    contradicted = int(frame.pop("contradicted").sum())
+    check = f"Check: {contradicted or 'no'} pair{'s' * (contradicted != 1)} with contradicting verdicts."
     left_out = [name for name, plain in PLAIN.items() if frame[name].isin([plain, np.nan]).all()]
     left_out += ["method"] if frame["method"].nunique() == 1 else []
-    return Table(TITLE, frame.drop(columns=left_out), FORMATS, SWITCH_TERMS, grouped="switch")
+    return Table(TITLE, frame.drop(columns=left_out), FORMATS, SWITCH_TERMS, (check,), grouped="switch")
 
 
 FORMATS: dict[str, Format] = {
@@ -87,6 +89,7 @@ def _compared(pairs: pd.DataFrame) -> dict[str, Any]:
         "at\nlimit": int((timed["at_limit"] | timed["at_limit_other"]).sum()),
         **{header: _ratio_of_sums(pairs, name) for name, header in SIZES.items()},
         "only\nby": f"{(first & ~other).sum()}:{(other & ~first).sum()}",
+        "contradicted": (first & other & (pairs["outcome"] != pairs["outcome_other"])).sum(),
     }
 
 

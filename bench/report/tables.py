@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.report.frame import CONTRADICTED, INSTANCE, OUTCOMES, UNMEASURED, Run
+from bench.report.frame import INSTANCE, OUTCOMES, Run
 from bench.report.instances import EPSILON_FORMAT, EPSILON_HEADER, by_setup, flat, per_instance
 from bench.report.labels import OF_ALL, constants, joined, method_rank, settings_lines, with_setup
 from bench.report.render import Section, Table, count, number, percent, plain_number, seconds
 from bench.report.setups import setup_lines, setup_table
 from bench.report.stages import stage_table
 from bench.report.switches import switch_table
-from bench.report.tiers import tier_table
 from bench.report.tightness import gap_table, tightness_tables
 
 OF_ATTACK = {
@@ -23,13 +22,7 @@ OF_ATTACK = {
     "target": ", target {}",
     "clip": ", clip {}",
 }
-HEADERS = {
-    "verified": "veri-\nfied",
-    "falsified": "falsi-\nfied",
-    "unknown": "un-\nknown",
-    "failed": "failed",
-    "contradicted": "contra-\ndicted",
-}
+HEADERS = {"verified": "veri-\nfied", "falsified": "falsi-\nfied", "unknown": "un-\nknown", "failed": "failed"}
 
 
 def run_sections(run: Run) -> list[Section]:
@@ -54,7 +47,6 @@ def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Se
     results = per_instance(labelled)
     tables = [
         verdict_table(results),
-        tier_table(results),
         time_table(results),
         gap_table(results),
         *tightness_tables(labelled, targets),
@@ -64,7 +56,7 @@ def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Se
         *solver_tables(labelled),
         reason_table(labelled),
     ]
-    lines = (*settings_lines(rows), *setup_lines(results))
+    lines = (*settings_lines(rows), *setup_lines(labelled, results))
     return Section(name, tuple(table for table in tables if len(table.frame)), lines)
 
 
@@ -76,7 +68,7 @@ def verdict_table(results: pd.DataFrame) -> Table:
     frame["median\ntime"] = grouped["total_s"].median()
     frame["95 %\ntime"] = grouped["total_s"].quantile(0.95)
     frame["total\ntime"] = grouped["total_s"].sum(min_count=1)
-    left_out = [HEADERS[name] for name in UNMEASURED if not frame[HEADERS[name]].any()]
+    left_out = [] if frame[HEADERS["failed"]].any() else [HEADERS["failed"]]
     counts = dict.fromkeys(["n", *HEADERS.values()], count)
     times = dict.fromkeys(["median\ntime", "95 %\ntime", "total\ntime"], seconds)
     shown = flat(frame.drop(columns=left_out)).rename(columns={"epsilon": EPSILON_HEADER})
@@ -86,9 +78,9 @@ def verdict_table(results: pd.DataFrame) -> Table:
 
 VERDICT_TERMS = (
     "n: instances, each an image and an epsilon. Repeats and seeds of one instance count once: the medians of their "
-    "times and bounds, the weakest of their outcomes (contradicted, failed, unknown, falsified, verified).",
-    "time: from bounds to verdict, without failed and contradicted rows; unknown ones count with the time that they "
-    "took. 95 %: the time within which 95 % of the instances end, between two of them linearly.",
+    "times and bounds, the weakest of their outcomes (failed, unknown, falsified, verified).",
+    "time: from bounds to verdict, without failed rows; unknown ones count with the time that they took. 95 %: the "
+    "time within which 95 % of the instances end, between two of them linearly.",
 )
 
 
@@ -111,8 +103,7 @@ def solver_tables(labelled: pd.DataFrame) -> Iterator[Table]:
 
 
 def _solver_table(method: str, rows: pd.DataFrame) -> Table:
-    status = rows["status"].where(~rows["solved"], "solved").str.replace("_", " ")
-    done = rows.assign(ended=status.mask(rows["outcome"] == CONTRADICTED, CONTRADICTED))
+    done = rows.assign(ended=rows["status"].where(~rows["solved"], "solved").str.replace("_", " "))
     instances = done.groupby([*INSTANCE, "variant"], dropna=False, sort=False)
     once = instances.agg(ended=("ended", _weakest), total_s=("total_s", "median")).reset_index()
     ended = once.groupby("variant")["ended"].value_counts().unstack(fill_value=0)
@@ -172,8 +163,7 @@ def attack_tables(attacks: pd.DataFrame) -> list[Table]:
     labelled = attacks.assign(attack=setup)
     everywhere = constants(attacks, OF_ALL)
     notes = (f"All attacks: {', '.join(everywhere)}.",) if everywhere else ()
-    done = labelled["error"].isna() & labelled["error_rate"].notna()
-    tables = [_error_rates(labelled[done], notes), _attack_failures(labelled[~done])]
+    tables = [_error_rates(labelled[labelled["error"].isna()], notes), _attack_failures(labelled)]
     return [table for table in tables if len(table.frame)]
 
 
@@ -189,10 +179,9 @@ def _error_rates(done: pd.DataFrame, notes: tuple[str, ...]) -> Table:
     return Table("Error under attack", frame, EPSILON_FORMAT | formats, (definition,), notes, grouped="network")
 
 
-def _attack_failures(ended: pd.DataFrame) -> Table:
-    """Attacks that failed or were stopped, by what ended them."""
-    ended = ended.assign(why=ended["error"].fillna(ended["reason"]).fillna("no result"))
-    grouped = ended.groupby(["attack", "why"])
-    frame = grouped.agg(rows=("why", "size"), networks=("network", lambda names: ", ".join(names.unique())))
-    frame = frame.reset_index()[["attack", "networks", "rows", "why"]]
-    return Table("Attacks without a result", frame, {"rows": count})
+def _attack_failures(labelled: pd.DataFrame) -> Table:
+    failed = labelled[labelled["error"].notna()]
+    grouped = failed.groupby(["attack", "error"])
+    frame = grouped.agg(rows=("error", "size"), networks=("network", lambda names: ", ".join(names.unique())))
+    frame = frame.reset_index()[["attack", "networks", "rows", "error"]]
+    return Table("Attacks that failed", frame, {"rows": count})

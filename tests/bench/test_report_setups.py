@@ -1,4 +1,4 @@
-"""The table of setups against each other."""
+"""The table of setups against each other, and the lines on contradictions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ def lines(folder: Path, *rows: Row) -> pd.DataFrame:
     return frame.rename(columns=lambda name: name.replace("-\n", "").replace("\n", " "))
 
 
+def section_lines(folder: Path, *rows: Row) -> list[str]:
+    return [line for line in run_sections(made_run(folder, *rows))[0].lines if "ontradiction" in line]
+
+
 def test_setups_are_compared_on_the_instances_of_all(tmp_path: Path) -> None:
     textbook: dict[str, Any] = {"method": "milp", "formulation": "textbook"}
     rows = [
         verify_row(**textbook, image=0, total_s=60.0, verdict="verified"),
-        verify_row(**textbook, image=1, total_s=90.0, status=["time_limit"] * 2),
+        verify_row(**textbook, image=1, total_s=90.0, verdict="falsified"),
         *(verify_row(method="staged", image=image, total_s=0.5, verdict="verified") for image in range(3)),
     ]
     frame = lines(tmp_path, *rows)
     assert frame[["method", "verified", "falsified", "unknown"]].values.tolist() == [
         ["staged", 2, 0, 0],
-        ["milp", 1, 0, 1],
+        ["milp", 1, 1, 0],
     ]
     assert frame[["total time", "times the first"]].values.tolist() == [[1.0, 1.0], [150.0, 150.0]]
     assert tables_of(made_run(tmp_path, *rows))[TITLE].notes == ("Over the 2 instances that every setup measured.",)
@@ -51,7 +55,7 @@ def test_times_at_the_limit_count_and_are_marked(tmp_path: Path) -> None:
     limit: dict[str, Any] = {"status": ["time_limit"] * 2, "reason": "time limit"}
     rows = [verify_row(verdict="verified"), verify_row(method="milp", total_s=30.0, **limit)]
     assert lines(tmp_path, *rows)["at limit"].tolist() == [0, 1]
-    assert "at limit" not in lines(tmp_path, rows[0], verify_row(method="milp", verdict="verified"))
+    assert "at limit" not in lines(tmp_path, rows[0], verify_row(method="milp"))
 
 
 def test_a_setup_that_measured_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
@@ -77,6 +81,38 @@ def test_repeats_count_once(tmp_path: Path) -> None:
     frame = lines(tmp_path, *rows, verify_row(method="milp", total_s=4.0))
     assert frame["total time"].tolist() == [2.0, 4.0]
     assert frame["unknown"].tolist() == [1, 1]
+
+
+def test_a_contradiction_is_said_with_image_epsilon_and_setups(tmp_path: Path) -> None:
+    rows = [
+        verify_row(method="linear", verdict="verified", image=3),
+        verify_row(verdict="verified", image=3),
+        verify_row(method="staged", verdict="falsified", image=3),
+        verify_row(method="milp", image=3),
+    ]
+    assert section_lines(tmp_path, *rows) == [
+        "Contradiction on image 3, epsilon 0.1: verified by linear, lp; falsified by staged."
+    ]
+
+
+def test_repeats_of_one_setup_can_contradict_each_other(tmp_path: Path) -> None:
+    rows = [verify_row(repeat=0, verdict="verified"), verify_row(repeat=1, verdict="falsified")]
+    assert section_lines(tmp_path, *rows) == ["Contradiction on image 0, epsilon 0.1: verified by lp; falsified by lp."]
+
+
+def test_different_questions_do_not_contradict_each_other(tmp_path: Path) -> None:
+    rows = [verify_row(verdict="verified"), verify_row(method="milp", verdict="falsified", epsilon=0.2)]
+    assert section_lines(tmp_path, *rows) == []
+
+
+def test_of_many_contradictions_the_first_are_shown(tmp_path: Path) -> None:
+    rows = [
+        verify_row(method=method, verdict=verdict, image=image)
+        for image in range(8)
+        for method, verdict in (("lp", "verified"), ("milp", "falsified"))
+    ]
+    said = section_lines(tmp_path, *rows)
+    assert (len(said), said[-1]) == (6, "And 3 more contradictions.")
 
 
 @pytest.mark.parametrize("width", [80, 140])

@@ -105,8 +105,7 @@ def test_repeats_count_once_by_median_time_and_weakest_outcome(tmp_path: Path) -
     rows = [milp_row(repeat=repeat, verdict="verified", total_s=4.0) for repeat in range(3)]
     times, verdicts = (1.0, 2.0, 9.0), ("verified", "unknown", "verified")
     for repeat, (total_s, verdict) in enumerate(zip(times, verdicts, strict=True)):
-        status = ["optimal" if verdict == "verified" else "time_limit"] * 2
-        rows.append(milp_row(repeat=repeat, start="witness", verdict=verdict, total_s=total_s, status=status))
+        rows.append(milp_row(repeat=repeat, start="witness", verdict=verdict, total_s=total_s))
     line = lines(tmp_path, *rows).iloc[0]
     assert (line["n"], line["only by"]) == (1, "0:1")
     assert line["time"] == pytest.approx(0.5)
@@ -131,6 +130,14 @@ def test_models_without_binaries_have_no_ratio(tmp_path: Path) -> None:
     frame = lines(tmp_path, *rows)
     assert "binaries" not in frame
     assert frame["rows"].tolist() == [pytest.approx(1 / 3)]
+
+
+def test_contradicting_verdicts_are_counted_below(tmp_path: Path) -> None:
+    rows = [milp_row(image=image, verdict="verified") for image in range(3)]
+    rows += [milp_row(image=0, bounds="lp", verdict="verified"), milp_row(image=1, bounds="lp", verdict="falsified")]
+    assert table(tmp_path, *rows[:4]).notes == ("Check: no pairs with contradicting verdicts.",)
+    assert table(tmp_path, *rows).notes == ("Check: 1 pair with contradicting verdicts.",)
+    assert lines(tmp_path, *rows)["only by"].tolist() == ["0:0"]
 
 
 def test_methods_without_a_solver_have_no_switches(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ class Facts:
     ----------
     rows : DataFrame
         One line a row, at its place: its scalars, `question` (a number for each value of QUESTION), `clip_low` and
-        `clip_high` (infinite without a clip), `ball` (the norm's place in NORMS), `by_solver`, `owes_margins` (whether
-        it answers margins, not only their signs) and `complete` (whether it has every target).
+        `clip_high` (infinite without a clip), `ball` (the norm's place in NORMS; NaN for another, which lies inside
+        none), `by_solver`, `owes_margins` (whether it answers margins, not only their signs) and `complete` (whether
+        it has every target).
     lines : DataFrame
         One line a row and target of the verifications: `row`, `target`, `lower`, `upper`, `status`, `gap`, `safety`,
         `claimed`, `told` (whether the row says its safety), and what `rows` has of the row. Missing numbers are NaN.
@@ -88,7 +89,7 @@ def _row_frame(rows: Sequence[Row]) -> pd.DataFrame:
         question=frame.groupby(QUESTION, dropna=False).ngroup(),
         clip_low=[low for low, _ in clips],
         clip_high=[high for _, high in clips],
-        ball=frame["norm"].map(NORMS).fillna(-1).astype(int),
+        ball=frame["norm"].map(NORMS),
         image=frame["image"].astype("Int64"),
         violation=frame["violation"].astype(float),
         mip_gap=frame["mip_gap"].astype(float),

@@ -1,7 +1,8 @@
-"""What must hold between rows: each check finds what is wrong by more than its tolerance, and nothing else."""
+"""Each check of the judge on rows made by hand: what holds at a tolerance's edge, what does not, and who is named."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,192 +10,356 @@ import numpy as np
 import pytest
 
 from bench.judge import CHECKS, Judgement, judge
+from bench.judge.conflict import Claim, Conflict, Trust, blame
 from bench.judge.facts import AGREEMENT
 from bench.judge.single import VIOLATION
 from bench.row import Row
-from bench.store import save_npz
-from tests.bench.made_rows import attack_row, verify_row
+from bench.verdict import REPLAY_ROUNDING
+from tests.bench.made_rows import attack_row, failed, verify_row
 
-WIDE = [9.0, 9.0]
+SAFETY = 2e-6
+
+
+def row(method: str = "milp", lower: Any = 1.0, upper: Any = 1.0, **values: Any) -> Row:
+    """A row with one target, or more where lists are given; a solver's says how safe it is and has the gap asked."""
+    proved = method in ("interval", "linear", "alpha", "dual")
+    given: dict[str, Any] = {
+        "targets": [1],
+        "label": 0,
+        "lower": lower if isinstance(lower, list) else [lower],
+        "upper": upper if isinstance(upper, list) else [upper],
+        "safety": [0.0 if proved else SAFETY],
+        "gap": [None if proved else 0.0],
+        "mip_gap": None if proved else 1e-6,
+        "bounds_used": None if proved else values.get("bounds", "linear"),
+    }
+    return verify_row(method=method, **(given | values))
 
 
 def judged(*rows: Row, folder: Path = Path()) -> Judgement:
     return judge(rows, [folder] * len(rows))
 
 
-def accused(judgement: Judgement, check: str) -> list[str]:
-    """Who is wrong by a check, a name a finding."""
-    return [" and ".join(side.who for side in f.guilty) for f in judgement.findings if f.check == check]
+def checks_of(*rows: Row, folder: Path = Path()) -> set[str]:
+    return {finding.check for finding in judged(*rows, folder=folder).findings}
 
 
-def milp(lower: list[float | None], **values: Any) -> Row:
-    asked = {"mip_gap": 1e-6, "safety": [1e-6, 1e-6], "gap": [1e-7, 1e-7]}
-    found = [9.0 if bound is None else bound for bound in lower]  # a MILP's optimum is the margin of an input
-    return verify_row(**{"method": "milp", "lower": lower, "upper": found} | asked | values)
+def accused(*rows: Row, check: str, folder: Path = Path()) -> set[int]:
+    """The places of the rows that a check blames."""
+    found = judged(*rows, folder=folder).findings
+    return {side.row for finding in found if finding.check == check for side in finding.guilty}
 
 
-def lp(lower: list[float | None], **values: Any) -> Row:
-    certified = {"safety": [0.0, 0.0], "claimed": lower, "certified": lower, "bounds_used": "linear"}
-    return verify_row(**{"lower": lower, "upper": WIDE} | certified | values)
+def save_attack(folder: Path, *, norm: str = "linf", indices: list[int] | None = None, **values: Any) -> Row:
+    """An attack on `mnist_small` that found the margins given, an image each; image 0 has label 0."""
+    margin = np.array(values.pop("margin", [0.5]))
+    predictions = np.array(values.pop("predictions", [1 if value < 0 else 0 for value in margin]))
+    arrays: dict[str, Any] = {"margin": margin, "predictions": predictions, "labels": np.zeros(len(margin), int)}
+    if indices is not None:
+        arrays["indices"] = np.array(indices)
+    np.savez(folder / "attack.npz", **arrays)
+    given: dict[str, Any] = {"network": "mnist_small", "network_digest": "d1", "clip": (0.0, 1.0), "norm": norm}
+    return attack_row(**(given | values), arrays="attack.npz")
 
 
-def test_rows_that_agree_are_not_accused_and_all_that_could_be_tested_was() -> None:
-    rows = [
-        verify_row(method="interval", lower=[-5.0, -5.0], upper=WIDE, safety=[0.0, 0.0], bounds_used="interval"),
-        lp([1.0, 1.0]),
-        lp([1.0, 1.0], solver="gurobi"),
-        milp([2.0, 2.0], claimed=[2.0, 2.0], violation=1e-9),
-        milp([2.0, 2.0], solver="gurobi", verdict="verified"),
-    ]
+def test_rows_without_a_bound_are_judged_too() -> None:
+    assert judged(attack_row()).tested == dict.fromkeys(CHECKS, 0)
+    assert judged(failed(row(), "OSError: disk")).findings == ()
+
+
+def test_a_cell_that_was_killed_says_nothing() -> None:
+    killed = replace(row(), targets=[], lower=[], upper=[], gap=[], safety=[], status=["memory_limit"])
+    assert judged(killed, row("linear")).findings == ()
+
+
+# Lower bounds against inputs.
+
+
+@pytest.mark.parametrize(("excess", "holds"), [(0.99, True), (1.01, False)])
+@pytest.mark.parametrize(("method", "tolerance"), [("milp", SAFETY), ("interval", REPLAY_ROUNDING)])
+def test_a_lower_bound_may_exceed_an_input_by_its_safety(
+    method: str, tolerance: float, excess: float, holds: bool
+) -> None:
+    limit: dict[str, Any] = {"status": ["time_limit"]}
+    rows = [row(method, 1.0 + excess * tolerance, 5.0, **limit), row("lp", -1.0, 1.0, **limit)]
+    assert accused(*rows, check="bracket") == (set() if holds else {0})
+
+
+@pytest.mark.parametrize(
+    ("of_bound", "of_input", "contained"),
+    [
+        ({"epsilon": 0.1}, {"epsilon": 0.1}, True),
+        ({"epsilon": 0.1}, {"epsilon": 0.05}, True),  # margins fall as epsilon grows
+        ({"epsilon": 0.1}, {"epsilon": 0.2}, False),
+        ({"clip": None}, {"clip": (0.0, 1.0)}, True),
+        ({"clip": (0.0, 1.0)}, {"clip": None}, False),
+        ({"clip": (0.0, 1.0)}, {"clip": (0.2, 0.8)}, True),
+        ({}, {"image": 1}, False),
+        ({}, {"label": 1, "targets": [2]}, False),
+        ({}, {"network_digest": "d9"}, False),
+        ({}, {"dataset": "other"}, False),
+        ({}, {"targets": [2]}, False),
+    ],
+)
+def test_inputs_count_against_bounds_of_sets_that_contain_them(
+    of_bound: dict[str, Any], of_input: dict[str, Any], contained: bool
+) -> None:
+    rows = [row("linear", 2.0, 5.0, **of_bound), row("linear", -9.0, 1.0, **of_input)]
+    assert accused(*rows, check="bracket") == ({0} if contained else set())
+
+
+def test_the_least_input_of_all_smaller_balls_counts() -> None:
+    inputs = [row("lp", -9.0, upper, epsilon=epsilon) for epsilon, upper in ((0.01, 3.0), (0.02, 1.0), (0.05, 2.0))]
+    finding = judged(*inputs, row("linear", 1.5, 5.0)).findings[0]
+    assert [side.value for side in finding.sides] == [1.5, 1.0]
+    assert [(side.row, side.guilty) for side in finding.sides] == [(3, True), (1, False)]
+    assert (finding.target, finding.image, finding.epsilon) == (1, 0, 0.1)
+    assert "an input with margin 1 by lp highs at epsilon 0.02; tolerance 1e-09" in str(finding)
+
+
+@pytest.mark.parametrize(("norm", "contained"), [("linf", True), ("l2", True), ("l1", True), ("l0", False)])
+def test_an_attack_in_a_ball_that_lies_inside_counts(tmp_path: Path, norm: str, contained: bool) -> None:
+    rows = [row("linear", 0.1, 5.0), save_attack(tmp_path, margin=[-0.5], norm=norm)]
+    assert accused(*rows, check="bracket", folder=tmp_path) == ({0} if contained else set())
+
+
+def test_an_attack_above_zero_counts_against_the_least_bound_of_all_targets(tmp_path: Path) -> None:
+    several: dict[str, Any] = {"targets": [1, 2], "upper": [9.0, 9.0], "safety": [0.0, 0.0]}
+    found = save_attack(tmp_path, margin=[0.5])
+    assert accused(row("linear", **several | {"lower": [0.6, 0.7]}), found, check="bracket", folder=tmp_path) == {0}
+    for held in ({"lower": [0.4, 0.7]}, {"lower": [0.6, None]}, {"lower": [0.6, 0.7], "targets": [1, 3]}):
+        assert checks_of(row("linear", **several | held), found, folder=tmp_path) == set()
+
+
+def test_an_attack_below_zero_counts_against_the_target_that_it_reached(tmp_path: Path) -> None:
+    several: dict[str, Any] = {"targets": [1, 2], "upper": [9.0, 9.0], "safety": [0.0, 0.0]}
+    rows = [row("linear", **several, lower=[-2.0, 0.5]), save_attack(tmp_path, margin=[-0.5], predictions=[2])]
+    assert [finding.target for finding in judged(*rows, folder=tmp_path).findings] == [2]
+
+
+@pytest.mark.parametrize(("indices", "image"), [(None, 1), ([3, 7], 7), ([3, 7], 3)])
+def test_an_attacks_margins_belong_to_the_images_it_took(tmp_path: Path, indices: list[int] | None, image: int) -> None:
+    margins = [9.0, -0.5] if image != 3 else [-0.5, 9.0]
+    rows = [save_attack(tmp_path, margin=margins, indices=indices)]
+    rows += [row("linear", 0.1, 5.0, image=number) for number in (0, 1, 3, 7)]
+    wrong = accused(*rows, check="bracket", folder=tmp_path)
+    assert {rows[index].image for index in wrong} == {image}
+
+
+def test_a_targeted_attack_that_does_not_say_its_images_is_noted(tmp_path: Path) -> None:
+    judgement = judged(row("linear", 0.1, 5.0), save_attack(tmp_path, margin=[-0.5], target=1), folder=tmp_path)
+    assert judgement.findings == ()
+    assert judgement.notes == ("1 attacks have no readable arrays: what they found is held against nothing",)
+
+
+def test_arrays_that_are_no_arrays_are_noted(tmp_path: Path) -> None:
+    found = save_attack(tmp_path, margin=[-0.5])
+    (tmp_path / "attack.npz").write_bytes(b"PK nothing")
+    judgement = judged(row("linear", 0.1, 5.0), found, folder=tmp_path)
+    assert (judgement.findings, len(judgement.notes)) == ((), 1)
+
+
+@pytest.mark.parametrize(("excess", "holds"), [(0.99, True), (1.01, False)])
+def test_what_a_solver_claims_is_held_against_inputs_though_its_bound_was_mended(excess: float, holds: bool) -> None:
+    claimed = 1.0 + excess * AGREEMENT * (1.0 + AGREEMENT)
+    rows = [row("milp", 1.0, 1.0, claimed=[claimed])]
+    assert accused(*rows, check="claim") == (set() if holds else {0})
+    assert "claim" not in checks_of(row("milp", 1.0, 1.0, claimed=[claimed], goal="verdict"))
+
+
+@pytest.mark.parametrize(("margin", "wrong"), [(-1e-8, {0}), (-0.1 * REPLAY_ROUNDING, set())])
+@pytest.mark.parametrize(("epsilon", "contained"), [(0.1, True), (0.05, True), (0.2, False)])
+def test_a_verified_epsilon_contradicts_witnesses_up_to_it(
+    margin: float, wrong: set[int], epsilon: float, contained: bool
+) -> None:
+    witness = row("interval", -9.0, margin, epsilon=epsilon, verdict="falsified")
+    rows = [row("milp", 3e-6, 5.0, verdict="verified", goal="verdict"), witness]
+    assert accused(*rows, check="verdict") == (wrong if contained else set())
+
+
+@pytest.mark.parametrize(
+    ("values", "carried"),
+    [
+        ({"verdict": "verified", "lower": [1.01 * SAFETY]}, True),
+        ({"verdict": "verified", "lower": [SAFETY]}, False),
+        ({"verdict": "verified", "lower": [None]}, False),
+        ({"verdict": "verified", "lower": [1e-9], "safety": []}, True),  # before schema 3 rows do not say their safety
+        ({"verdict": "falsified", "lower": [-1.0], "upper": [-1e-12]}, True),
+        ({"verdict": "falsified", "lower": [-1.0], "upper": [0.0]}, False),
+        ({"verdict": "verified", "targets": [], "lower": [], "upper": []}, False),
+    ],
+)
+def test_a_verdict_follows_from_the_rows_own_numbers(values: dict[str, Any], carried: bool) -> None:
+    asked: dict[str, Any] = {"status": ["time_limit"], "upper": [5.0]} | values
+    assert accused(row(**asked), check="consistent") == (set() if carried else {0})
+
+
+# Relaxations in order, solvers in agreement.
+
+STEPS = [("interval", None), ("linear", None), ("lp", "linear"), ("lp", "lp"), ("milp", "linear")]
+
+
+def relaxed(method: str, bounds: str | None, lower: float, **values: Any) -> Row:
+    return row(method, lower, lower if method == "milp" else 50.0, **({"bounds": bounds} if bounds else {}), **values)
+
+
+def test_relaxations_in_order_contradict_nothing() -> None:
+    rows = [relaxed(*step, float(index)) for index, step in enumerate(STEPS)]
+    rows += [relaxed("lp", "interval", 0.5), relaxed("lp", "alpha", 3.5), relaxed("alpha", None, 3.0)]
+    rows += [relaxed("dual", None, 0.1), relaxed("lp", "milp", 0.0)]
     judgement = judged(*rows)
     assert judgement.findings == ()
-    untested = {name for name, tested in judgement.tested.items() if not tested}
-    assert untested == set()
-    assert judgement.tested.keys() == CHECKS.keys()
+    assert judgement.tested["order"] > 20
 
 
-@pytest.mark.parametrize(("excess", "wrong"), [(0.9e-6, False), (1.1e-6, True)])
-def test_a_lower_bound_is_at_most_the_margin_of_an_input_beyond_its_safety(excess: float, wrong: bool) -> None:
-    row = milp([2.0 + excess, None], status=["time_limit"] * 2, upper=[2.0, 9.0])
-    assert accused(judged(row), "bracket") == (["milp highs"] if wrong else [])
-
-
-def test_an_input_at_a_smaller_epsilon_refutes_a_bound_at_a_larger_one_and_not_the_other_way() -> None:
-    limit: dict[str, Any] = {"status": ["time_limit"] * 2, "upper": WIDE}
-    point: dict[str, Any] = limit | {"upper": [-1.0, 9.0]}
-    wrong = judged(milp([1.0, 1.0], epsilon=0.2, **limit), milp([None, None], epsilon=0.1, **point))
-    assert accused(wrong, "bracket") == ["milp highs"]
-    (finding,) = [f for f in wrong.findings if f.check == "bracket"]
-    assert (finding.epsilon, finding.target, [side.value for side in finding.sides]) == (0.2, 1, [1.0, -1.0])
-    assert finding.tolerance == pytest.approx(1e-6)
-    other_way = judged(milp([1.0, 1.0], epsilon=0.1, **limit), milp([None, None], epsilon=0.2, **point))
-    assert other_way.findings == ()
-
-
-def test_a_verified_epsilon_is_contradicted_by_a_witness_at_a_smaller_one() -> None:
-    witness = verify_row(method="staged", verdict="falsified", epsilon=0.05, lower=[None, None], upper=[9.0, -0.5])
-    judgement = judged(lp([1.0, 1.0], verdict="verified"), witness)
-    assert accused(judgement, "verdict") == ["lp highs"]
-    assert judged(lp([1.0, 1.0], verdict="verified", epsilon=0.01), witness).findings == ()
+@pytest.mark.parametrize("index", range(len(STEPS) - 1))
+@pytest.mark.parametrize("excess", [0.5, 1.5])
+def test_a_relaxation_below_one_that_contains_it_is_wrong(index: int, excess: float) -> None:
+    wider, tighter = STEPS[index : index + 2]
+    slack = sum(1e-9 if method in ("interval", "linear") else SAFETY + AGREEMENT for method, _ in (wider, tighter))
+    slack += 1e-6 * (tighter[0] == "milp")
+    rows = [relaxed(*wider, 1.0 + excess * slack), relaxed(*tighter, 1.0)]
+    assert ("order" in checks_of(*rows)) is (excess > 1)
+    if excess > 1 and wider[0] in ("interval", "linear"):  # these are proofs
+        assert accused(*rows, check="order") == {1}
 
 
 @pytest.mark.parametrize(
-    ("clips", "wrong"),
-    [(((0.0, 1.0), (0.0, 1.0)), True), ((None, (0.0, 1.0)), True), (((0.0, 1.0), None), False)],
+    ("one", "other"),
+    [
+        (("linear", None), ("dual", None)),
+        (("linear", None), ("alpha", None)),
+        (("linear", None), ("lp", "interval")),
+        (("dual", None), ("lp", "linear")),
+        (("lp", "linear"), ("lp", "alpha")),
+        (("lp", "linear"), ("lp", "milp")),
+    ],
 )
-def test_only_inputs_of_the_same_set_or_of_one_within_count(clips: Any, wrong: bool) -> None:
-    bound, point = clips
-    rows = [lp([1.0, 1.0], clip=bound), milp([None, None], upper=[-1.0, 9.0], clip=point, status=["time_limit"] * 2)]
-    assert (accused(judged(*rows), "bracket") == ["lp highs"]) is wrong
+def test_relaxations_of_which_none_contains_the_other_owe_no_order(one: Any, other: Any) -> None:
+    assert checks_of(relaxed(one[0], one[1], 2.0), relaxed(other[0], other[1], 1.0)) == set()
 
 
-@pytest.mark.parametrize("other", [{"image": 1}, {"network_digest": "d9"}, {"label": 3}])
-def test_rows_of_another_question_say_nothing(other: dict[str, Any]) -> None:
-    point = milp([None, None], upper=[-1.0, 9.0], status=["time_limit"] * 2, **other)
-    assert judged(lp([1.0, 1.0]), point).findings == ()
+def test_an_optimum_that_was_not_reached_owes_no_order_and_no_agreement() -> None:
+    limit: dict[str, Any] = {"status": ["time_limit"]}
+    assert checks_of(relaxed("linear", None, 2.0), relaxed("lp", "linear", 1.0, **limit)) == set()
+    assert checks_of(relaxed("milp", "linear", 2.0), row("milp", 1.0, 5.0, solver="cbc", **limit)) == set()
+    assert checks_of(relaxed("linear", None, 2.0), row("milp", 1.0, 3.0, goal="verdict")) == set()
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_what_an_attack_found_counts_at_each_of_its_images(tmp_path: Path, norm: str) -> None:
-    save_npz(
-        tmp_path / "a.npz",
-        margin=np.array([2.0, -0.5]),
-        predictions=np.array([7, 1]),
-        labels=np.array([7, 7]),
-        indices=np.array([0, 5]),
-    )
-    attack = attack_row(network="mnist_small", network_digest="d1", arrays="a.npz", clip=(0.0, 1.0), norm=norm)
-    attack = type(attack)(**{name: getattr(attack, name) for name in attack.__slots__} | {"dataset": "mnist_test"})
-    here, there = lp([1.0, 1.0], image=5, verdict="verified"), lp([1.0, 1.0], image=0)
-    judgement = judged(here, there, attack, folder=tmp_path)
-    assert accused(judgement, "bracket") == ["lp highs"]
-    assert [f.image for f in judgement.findings if f.check == "bracket"] == [5]
-    missing = judged(here, attack, folder=tmp_path / "elsewhere")
-    assert "1 attacks have no readable arrays" in missing.notes[0]
+@pytest.mark.parametrize("method", ["lp", "milp"])
+@pytest.mark.parametrize("excess", [0.9, 1.1])
+def test_solvers_agree_on_an_optimum(method: str, excess: float) -> None:
+    slack = 2 * (SAFETY + AGREEMENT + 1e-6 * (method == "milp"))
+    rows = [row(method, 1.0 + excess * slack, 50.0, gap=[None], mip_gap=None if method == "lp" else 1e-6)]
+    rows.append(row(method, 1.0, 50.0, gap=[None], solver="cbc", mip_gap=rows[0].mip_gap))
+    wrong = accused(*rows, check="agreement")
+    assert wrong == (set() if excess < 1 else {0, 1})  # nothing settles which of the two
 
 
-@pytest.mark.parametrize(("excess", "wrong"), [(0.5, False), (3.0, True)])
-def test_solvers_agree_on_an_optimum_within_their_tolerances(excess: float, wrong: bool) -> None:
-    tolerance = 2 * AGREEMENT * 2.0
-    rows = [milp([2.0, 2.0], solver=name) for name in ("highs", "gurobi")]
-    rows.append(milp([2.0 + excess * tolerance, 2.0], solver="cbc"))
-    found = accused(judged(*rows), "agreement")
-    assert set(found) == ({"milp cbc"} if wrong else set())  # the majority settles who it is
+@pytest.mark.parametrize("lie", [0.5, 2.0])
+def test_a_majority_of_solvers_settles_a_disagreement_and_repeats_are_one_voice(lie: float) -> None:
+    honest = [row("lp", 1.0, 50.0, solver=solver) for solver in ("highs", "gurobi")]
+    liars = [row("lp", lie, 50.0, solver="liar", repeat=repeat) for repeat in range(5)]
+    assert accused(*honest, *liars, check="agreement") == {2, 3, 4, 5, 6}
+    assert accused(honest[0], *liars, check="agreement") == {0, 1, 2, 3, 4, 5}
 
 
-def test_where_two_disagree_and_nothing_settles_it_both_are_named() -> None:
-    word: dict[str, Any] = {"safety": [1e-6, 1e-6], "certified": [None, None]}
-    found = accused(judged(lp([2.0, 2.0], **word), lp([2.1, 2.0], solver="gurobi", **word)), "agreement")
-    assert {name for finding in found for name in finding.split(" and ")} == {"lp highs", "lp gurobi"}
+def test_a_proof_settles_a_disagreement() -> None:
+    certified = row("lp", 2.0, 50.0, safety=[0.0], claimed=[2.0])
+    assert accused(certified, row("lp", 1.0, 50.0, solver="liar", safety=[0.0], claimed=[1.0]), check="order") == {1}
 
 
-def test_lps_over_bounds_of_their_own_need_not_agree() -> None:
-    rows = [lp([1.0, 1.0], bounds="lp", bounds_used="lp"), lp([2.0, 1.0], bounds="lp", bounds_used="lp", solver="cbc")]
-    assert judged(*rows).findings == ()
+@pytest.mark.parametrize("bounds", ["lp", "milp", "alpha"])
+def test_lps_of_bounds_that_need_not_be_the_same_need_not_agree(bounds: str) -> None:
+    rows = [row("lp", value, 50.0, bounds=bounds, solver=name) for name, value in (("highs", 1.0), ("cbc", 2.0))]
+    assert checks_of(*rows) == set()
 
 
-@pytest.mark.parametrize(
-    ("looser", "tighter", "wrong"),
-    [("linear", "lp", True), ("interval", "linear", True), ("lp", "linear", False), ("milp", "lp", False)],
-)
-def test_a_relaxation_is_at_most_one_that_it_contains(looser: str, tighter: str, wrong: bool) -> None:
-    rows = [
-        lp([2.0, 1.0], bounds=looser, bounds_used=looser),
-        lp([1.5, 1.0], bounds=tighter, bounds_used=tighter),
-    ]
-    assert bool(accused(judged(*rows), "order")) is wrong
+def test_a_query_of_the_maximum_answers_the_least_margin_alone() -> None:
+    each = row("milp", targets=[1, 2], lower=[3.0, 1.0], upper=[3.0, 1.0], safety=[SAFETY] * 2, gap=[0.0] * 2)
+    both: dict[str, Any] = {"targets": [1, 2], "safety": [SAFETY] * 2, "gap": [0.0] * 2, "query": "maximum"}
+    assert checks_of(each, row("milp", **both, lower=[1.0, 1.0], upper=[3.0, 1.0])) == set()
+    assert "agreement" in checks_of(each, row("milp", **both, lower=[0.9, 0.9], upper=[3.0, 1.0]))
 
 
-def test_every_relaxation_is_at_most_the_exact_value() -> None:
-    wrong = judged(lp([2.0, 1.0]), milp([1.5, 1.0]), milp([1.5, 1.0], solver="gurobi"))
-    assert set(accused(wrong, "order")) == {"lp highs"}  # the MILPs have inputs to show for theirs
-    assert judged(lp([1.5, 1.0], upper=WIDE), milp([2.0, 1.0])).findings == ()
+# Rows by themselves.
 
 
-def test_a_sign_owes_no_order() -> None:
-    rows = [milp([0.001, 0.001], goal="verdict", status=["target_reached"] * 2, upper=WIDE), lp([2.0, 1.0])]
-    assert judged(*rows).findings == ()
+@pytest.mark.parametrize(("gap", "holds"), [(1e-6 + 0.9 * SAFETY, True), (1e-6 + 1.1 * SAFETY, False), (None, False)])
+def test_optimal_means_the_gap_that_was_asked(gap: float | None, holds: bool) -> None:
+    assert accused(row(gap=[gap]), check="gap") == (set() if holds else {0})
+    assert "gap" not in checks_of(row(gap=[gap], status=["time_limit"]))
 
 
-@pytest.mark.parametrize(("gap", "wrong"), [(1.5e-6, False), (1e-4, True), (None, True)])
-def test_what_is_called_optimal_has_the_gap_that_was_asked(gap: float | None, wrong: bool) -> None:
-    assert bool(accused(judged(milp([2.0, 2.0], gap=[gap, 1e-7])), "gap")) is wrong
-    limited = milp([2.0, 2.0], gap=[gap, 1e-7], status=["time_limit", "optimal"])
-    assert accused(judged(limited), "gap") == []
-
-
-@pytest.mark.parametrize(("excess", "wrong"), [(0.9 * AGREEMENT, False), (2.1 * AGREEMENT, True)])
-def test_an_lps_bound_is_what_its_duals_certify(excess: float, wrong: bool) -> None:
-    row = lp([2.0, 1.0], claimed=[2.0 + excess, 1.0])
-    assert accused(judged(row), "duals") == (["lp highs"] if wrong else [])
-
-
-@pytest.mark.parametrize(("violation", "wrong"), [(0.9 * VIOLATION, False), (1.1 * VIOLATION, True)])
-def test_a_solution_satisfies_its_model(violation: float, wrong: bool) -> None:
-    assert accused(judged(lp([1.0, 1.0], violation=violation)), "solution") == (["lp highs"] if wrong else [])
+@pytest.mark.parametrize(("excess", "holds"), [(0.99, True), (1.01, False)])
+def test_an_optimal_lp_claims_what_its_duals_certify(excess: float, holds: bool) -> None:
+    claimed = 1.0 + excess * AGREEMENT * (1.0 + AGREEMENT)
+    values: dict[str, Any] = {"safety": [0.0], "claimed": [claimed], "mip_gap": None}
+    assert accused(row("lp", 1.0, 50.0, **values), check="duals") == (set() if holds else {0})
+    assert "duals" not in checks_of(row("lp", 1.0, 50.0, **values | {"safety": [SAFETY]}))  # nothing is certified there
 
 
 @pytest.mark.parametrize("status", ["infeasible", "unbounded", "infeasible_or_unbounded"])
-def test_no_model_of_margins_is_infeasible_or_unbounded(status: str) -> None:
-    row = milp([None, None], status=[status] * 2)
-    assert accused(judged(row), "feasible") == ["milp highs"]
-    counterexamples = milp([1e-6, 1e-6], status=["infeasible"] * 2, goal="verdict")
-    assert accused(judged(counterexamples), "feasible") == []
+@pytest.mark.parametrize(
+    ("values", "holds"),
+    [
+        ({"method": "lp"}, False),
+        ({"method": "milp"}, False),
+        ({"method": "lp", "goal": "verdict"}, False),
+        ({"method": "milp", "goal": "verdict"}, True),  # its model may have a row that nothing satisfies
+        ({"method": "staged"}, True),
+    ],
+)
+def test_a_model_that_has_the_image_is_not_infeasible(status: str, values: dict[str, Any], holds: bool) -> None:
+    assert accused(row(**values, lower=None, status=[status]), check="feasible") == (set() if holds else {0})
 
 
-@pytest.mark.parametrize(("verdict", "bounds"), [("verified", [1.0, 0.0]), ("falsified", [1.0, 1.0])])
-def test_a_verdict_follows_from_the_rows_own_numbers(verdict: str, bounds: list[float | None]) -> None:
-    assert accused(judged(lp(bounds, verdict=verdict)), "consistent") == ["lp highs"]
+@pytest.mark.parametrize(("violation", "holds"), [(None, True), (VIOLATION, True), (1.01 * VIOLATION, False)])
+def test_a_solution_satisfies_the_model(violation: float | None, holds: bool) -> None:
+    judgement = judged(row(violation=violation))
+    assert {finding.check for finding in judgement.findings} == (set() if holds else {"solution"})
+    assert judgement.tested["solution"] == (violation is not None)
 
 
-def test_rows_before_schema_3_are_judged_by_stated_tolerances() -> None:
-    old = verify_row(schema=2, lower=[2.0 + 0.9 * AGREEMENT, 1.0], upper=[2.0, 2.0])
-    assert judged(old).findings == ()
-    assert accused(judged(verify_row(schema=2, lower=[2.1, 1.0], upper=[2.0, 2.0])), "bracket") == ["lp highs"]
+@pytest.mark.parametrize(("excess", "holds"), [(0.99, True), (1.01, False)])
+def test_an_input_attains_the_optimum_of_a_milp(excess: float, holds: bool) -> None:
+    upper = 1.0 + excess * (SAFETY + 1e-6 + AGREEMENT) * (1.0 + 1e-5)
+    assert accused(row("milp", 1.0, upper), check="attained") == (set() if holds else {0})
+    assert "attained" not in checks_of(row("milp", 1.0, upper, status=["time_limit"]))
 
 
-def test_failed_and_killed_rows_are_judged_as_nothing() -> None:
-    nothing: dict[str, Any] = {"targets": [], "lower": [], "upper": []}
-    killed = verify_row(**nothing, status=["memory_limit"], reason="memory limit")
-    failed = verify_row(**nothing, status=["error"], error="WorkerDied: by SIGSEGV", verdict=None)
-    assert judged(killed, failed, lp([1.0, 1.0])).findings == ()
+def test_rows_that_do_not_say_their_safety_are_noted_and_have_a_wider_one() -> None:
+    old = row("lp", 1.0 + 0.9 * AGREEMENT, 5.0, safety=[], schema=2)
+    judgement = judged(old, row("interval", -9.0, 1.0))
+    assert judgement.findings == ()
+    assert judgement.notes == (
+        "1 rows do not say how safe their solver's bounds are: 1e-05 of the margin, or of one, stands for it",
+    )
+
+
+# Who is to blame.
+
+
+def conflict(*claims: tuple[int, Trust]) -> Conflict:
+    return Conflict("they differ", tuple(Claim(index, "said", 1.0, trust) for index, trust in claims))
+
+
+WORD, PROOF, INPUT = Trust.WORD, Trust.PROOF, Trust.INPUT
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "guilty"),
+    [
+        ([conflict((0, WORD))], {0}),
+        ([conflict((0, WORD), (1, INPUT))], {0}),
+        ([conflict((0, PROOF), (1, INPUT))], {0}),
+        ([conflict((0, WORD), (1, PROOF))], {0}),
+        ([conflict((0, WORD), (1, WORD))], {0, 1}),
+        # What is explained by one who is wrong anyway accuses nobody else.
+        ([conflict((0, WORD), (1, INPUT)), conflict((0, WORD), (2, WORD))], {0}),
+        ([conflict((0, PROOF), (1, INPUT)), conflict((2, WORD), (0, PROOF))], {0}),
+        ([conflict((0, WORD), (1, WORD)), conflict((0, WORD), (2, WORD))], {0}),
+    ],
+)
+def test_blame(conflicts: list[Conflict], guilty: set[int]) -> None:
+    assert blame(conflicts, {0: "a", 1: "b", 2: "c"}) == guilty

@@ -78,7 +78,7 @@ def attack_rows(network: LayerList, x: Array, label: int, folder: Path) -> Itera
 
 
 @pytest.mark.parametrize("solver", ["highs", "gurobi", "cbc"])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(network=classifiers(), seed=SEEDS)
 def test_honest_rows_contradict_nothing(solver: str, network: LayerList, seed: int) -> None:
     rng = np.random.default_rng(seed)

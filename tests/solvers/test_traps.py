@@ -53,7 +53,7 @@ def test_a_stop_of_highs_that_outlives_its_solve_is_seen(monkeypatch: pytest.Mon
 
 
 def test_cbc_s_solution_has_more_than_the_eight_digits_that_it_prints() -> None:
-    with get("cbc").load(model([1, 1], [[3, 0], [0, 7e4]], [(1, INF), (123456789, INF)], [(0, 9e3)] * 2)) as session:
+    with get("cbc").load(model([1, 1], np.diag([3, 7e4]), [(1, INF), (123456789, INF)], [(0, 9e3)] * 2)) as session:
         x = session.solve().x
     assert x == pytest.approx([1 / 3, 123456789 / 7e4], rel=1e-14)
 

@@ -147,8 +147,9 @@ class _Search:
         box = self.encoding.box if certifies else None
         believed, certified = (bound * scale for bound in lower_bound(model, result, box, exact=self.settings.exact))
         limit, safety = self._limit(index), self._safety(index)
-        if self._by_row and (result.status in NO_SOLUTION or result.dual_bound * scale >= limit):
-            believed = limit
+        if self._by_row:  # of a model without the points above the limit, which bounds the others by that at most
+            excluded = result.status in NO_SOLUTION or result.dual_bound * scale >= limit
+            believed = limit if excluded else min(believed, limit)
         if certifies and math.isfinite(certified):
             # Less what the objective's own numbers may be off by, rounded down.
             error = float(self.encoding.objective_errors[index])
@@ -164,7 +165,7 @@ class _Search:
     @property
     def _certifies(self) -> bool:
         """Whether an LP's duals prove something of the network: its rows hold of it, and nothing is a solver's word."""
-        return self.encoding.exact and self.bounded.rigorous
+        return self.encoding.exact and self.bounded.rigorous and not self._by_row
 
     def _safety(self, index: int) -> float:
         """What a lower bound that is a solver's word must exceed to count as positive."""

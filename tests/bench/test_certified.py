@@ -12,6 +12,7 @@ from bench import Verdict, verify
 from bench.verdict import Tier
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from networks.layers import LayerList, Linear, ReLU
+from solvers.result import Status
 from tests.bench.test_verify import LyingSession, ask, backends
 
 __all__ = ["backends"]  # a fixture
@@ -25,6 +26,22 @@ def test_a_bound_that_its_duals_do_not_prove_is_not_believed() -> None:
     np.testing.assert_array_equal(outcome.lower, honest.lower)
     np.testing.assert_array_equal(outcome.claimed, [1e3, 1e3])
     assert outcome.tier is Tier.CERTIFIED
+
+
+@pytest.mark.usefixtures("backends")
+def test_duals_of_a_model_of_counterexamples_prove_no_more_than_that_there_are_none() -> None:
+    honest = ask(goal="verdict")  # the model has no binaries: its LP has duals, which prove it empty
+    rows = int(honest.counters["rows"])
+    LyingSession.lie = {
+        "status": Status.OPTIMAL,
+        "dual_bound": 0.0,
+        "x": None,
+        "row_duals": np.append(np.zeros(rows), -1e6),
+    }
+    outcome = ask(goal="verdict", solver="lying")
+    assert honest.counters["binaries"] == 0
+    assert (outcome.lower <= 2 * outcome.safety).all()
+    assert (outcome.safety > 0).all()
 
 
 @pytest.mark.usefixtures("backends")

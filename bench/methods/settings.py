@@ -65,6 +65,8 @@ class Settings:
         )
         if self.by_solver:
             self._check_solver()
+        elif self.exact:
+            raise InputError(f"exact is asked of method {self.method}, which solves no LP; expected lp, milp or staged")
 
     @property
     def by_solver(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from bench import Verdict, verify
 from bench.verdict import Tier
 from networks.data import test_image as image_of  # not under a name that pytest collects
+from networks.errors import InputError
 from networks.layers import LayerList, Linear, ReLU
 from solvers.result import Status
 from tests.bench.test_verify import LyingSession, ask, backends
@@ -109,3 +110,8 @@ def test_bounds_by_propagation_are_certified_and_a_witness_says_where_it_holds()
     assert verify("mnist_small", x, label, 0.005, "linear").tier is Tier.CERTIFIED
     assert verify("mnist_small", x, label, 0.02, "interval").tier is None  # unknown
     assert verify("mnist_small", *image_of(8), 0.05, "staged").tier is Tier.FLOAT32
+
+
+def test_exact_is_refused_where_there_is_no_lp_to_certify() -> None:
+    with pytest.raises(InputError, match="exact is asked of method linear, which solves no LP"):
+        verify("mnist_small", *image_of(0), 0.01, "linear", exact=True)

@@ -127,7 +127,7 @@ def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
     A sum of m products is off by at most `gamma_m` times the sum of their absolute values (Higham, section 3.1), and a
     single product by a power of two is exact; the factor is nearly twice that, for the rounding of this sum itself.
     """
-    size = np.asarray(np.abs(margins) @ abs(last.A)) @ largest + np.abs(margins) @ np.abs(last.b)
+    size = np.abs(margins) @ (abs(last.A) @ largest + np.abs(last.b))
     error = 2.0 * (margins.shape[1] + 16) * UNIT
     copied = (np.abs(margins) != 0).sum(axis=1) <= 1
     whole = np.isin(np.abs(margins), (0.0, 1.0)).all(axis=1)

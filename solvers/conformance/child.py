@@ -32,9 +32,9 @@ def interrupted(name: str) -> None:
     with backend.load(market_split() if mip else random_lp(0, rows=200, columns=300)) as session:
         print("ready", flush=True)
         try:
-            print(session.solve(LONG_S).status if mip else _solve_on(session))
+            print(f"ended as {session.solve(LONG_S).status}" if mip else _solve_on(session))
         except KeyboardInterrupt:
-            print("interrupted")
+            print("KeyboardInterrupt")
         status = session.solve(0.2 if mip else None).status
         print("usable" if status == ("time_limit" if mip else "optimal") else status)
 

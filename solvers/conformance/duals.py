@@ -21,9 +21,8 @@ def signs(candidate: Candidate) -> None:
     for cost, sides, dual in ACTIVE_SIDES:
         lp = model([cost, 2 * cost], [[1, 2]], [sides], [(0, 9), (0, 9)])
         (found,) = _duals(candidate, lp)
-        expect_near(
-            f"dual of {cost:g} (x0 + 2 x1) with {sides[0]:g} <= x0 + 2 x1 <= {sides[1]:g}", found, dual, DUAL_TOLERANCE
-        )
+        row = f"{sides[0]:g} <= x0 + 2 x1 <= {sides[1]:g}"
+        expect_near(f"min {cost:g} (x0 + 2 x1), dual of {row}", found, dual, DUAL_TOLERANCE)
     for name, lp, _ in _boxed():
         duals = _duals(candidate, lp)
         no_lower, no_upper = np.isinf(lp.row_lower), np.isinf(lp.row_upper)

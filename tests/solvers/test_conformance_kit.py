@@ -206,13 +206,23 @@ class Wild(Highs):
 class Dead(Highs):
     def __init__(self, variant=""):
         os._exit(3)
+
+class Broken(Highs):
+    def __init__(self, variant=""):
+        raise KeyError("licence")
 """
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "relubench_wild.py").write_text(PLUGIN)
-    install_plugin(tmp_path, wild="relubench_wild:Wild", deaf="relubench_wild:Deaf", dead="relubench_wild:Dead")
+    install_plugin(
+        tmp_path,
+        wild="relubench_wild:Wild",
+        deaf="relubench_wild:Deaf",
+        dead="relubench_wild:Dead",
+        broken="relubench_wild:Broken",
+    )
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -244,9 +254,12 @@ def test_a_back_end_that_makes_a_status_of_ctrl_c_fails() -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_back_end_that_cannot_be_opened_is_an_error() -> None:
-    with pytest.raises(SolverError, match="solver 'dead' cannot be opened: the process died with exit code 3"):
-        list(check_backend("dead"))
+@pytest.mark.parametrize(
+    ("name", "reason"), [("dead", "the process died with exit code 3"), ("broken", "KeyError: 'licence'")]
+)
+def test_a_back_end_that_cannot_be_opened_is_an_error(name: str, reason: str) -> None:
+    with pytest.raises(SolverError, match=f"solver '{name}' cannot be opened: {reason}"):
+        list(check_backend(name))
 
 
 def test_a_solver_that_is_not_known_or_not_there_is_an_error() -> None:

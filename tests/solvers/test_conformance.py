@@ -29,13 +29,14 @@ SAYS_LESS = {
 }
 # Behind CVXPY these are asked only for what CVXPY does with options and processes.
 BEHIND_CVXPY = ("cvxpy:HIGHS", "cvxpy:GUROBI")
-OF_BEHIND = {"extreme coefficients", "integrality", "manners", "interruption"}
+OF_BEHIND = {"extreme coefficients", "integrality", "manners", "interruption", "a nanosecond for an LP"}
 CASES = [
     pytest.param(name, check, id=f"{name}-{check.group}: {check.name}")
     for name in (*NAMES, *BEHIND_CVXPY)
     for check in CHECKS
-    if name in NAMES or check.group in OF_BEHIND
+    if name in NAMES or {check.group, check.name} & OF_BEHIND
 ]
+LEAK = 1e-5  # of SciPy's integrality tolerance of 1e-6, which cannot be set, by costs of up to 4
 MANY = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -131,7 +132,7 @@ def test_small_mip_agrees_with_brute_force(mip_backend: Backend, model: LinearMo
         assert result.status in models.INFEASIBLE
     else:
         assert result.status is Status.OPTIMAL
-        assert result.objective == pytest.approx(optimum, abs=TOLERANCE)
+        assert result.objective == pytest.approx(optimum, abs=LEAK)
         assert result.dual_bound <= optimum + TOLERANCE
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from networks.layers import Array
 from solvers.certify import certified_infeasible, weak_duality_bound
 from solvers.conformance.candidate import TOLERANCE, Candidate, expect, expect_near
-from solvers.conformance.models import INF, LPS, TinyModel, model, random_lp
+from solvers.conformance.models import INF, LPS, model, random_lp
 from solvers.linear_model import LinearModel
 
 DUAL_TOLERANCE = 1e-5  # of an interior-point method's
@@ -21,20 +21,20 @@ def signs(candidate: Candidate) -> None:
     for cost, sides, dual in ACTIVE_SIDES:
         lp = model([cost, 2 * cost], [[1, 2]], [sides], [(0, 9), (0, 9)])
         (found,) = _duals(candidate, lp)
-        expect_near(f"dual of {cost:g} (x0 + 2 x1) with {sides[0]:g} <= x0 + 2 x1 <= {sides[1]:g}", found, dual, 1e-5)
-    for tiny in _boxed():
-        duals = _duals(candidate, tiny.model)
-        no_lower, no_upper = np.isinf(tiny.model.row_lower), np.isinf(tiny.model.row_upper)
+        row = f"{sides[0]:g} <= x0 + 2 x1 <= {sides[1]:g}"
+        expect_near(f"min {cost:g} (x0 + 2 x1), dual of {row}", found, dual, DUAL_TOLERANCE)
+    for name, lp, _ in _boxed():
+        duals = _duals(candidate, lp)
+        no_lower, no_upper = np.isinf(lp.row_lower), np.isinf(lp.row_upper)
         wrong = (no_lower & (duals > DUAL_TOLERANCE)) | (no_upper & (duals < -DUAL_TOLERANCE))
-        expect(not wrong.any(), f"{tiny.name}: row duals {duals}", "the sign of a side that the row has")
+        expect(not wrong.any(), f"{name}: row duals {duals}", "the sign of a side that the row has")
 
 
 def weak_duality(candidate: Candidate) -> None:
     """The bound that follows from the duals, equation (1) of `solvers.certify`, is the optimum."""
-    for tiny in _boxed():
-        assert tiny.optimum is not None  # `_boxed` has no others
-        bound = weak_duality_bound(tiny.model, _duals(candidate, tiny.model))
-        expect_near(f"{tiny.name}: the bound from the row duals", bound, tiny.optimum, 2 * TOLERANCE)
+    for name, lp, optimum in _boxed():
+        bound = weak_duality_bound(lp, _duals(candidate, lp))
+        expect_near(f"{name}: the bound from the row duals", bound, optimum, 2 * TOLERANCE)
 
 
 def slopes(candidate: Candidate) -> None:
@@ -64,10 +64,10 @@ def _infeasible(lp: LinearModel, row: int) -> LinearModel:
     return LinearModel(lp.c, lp.A, lower, upper, lp.col_lower, lp.col_upper, lp.integer, lp.offset)
 
 
-def _boxed() -> list[TinyModel]:
-    """The LPs with an optimum and no open column: in others an approximate dual proves nothing."""
+def _boxed() -> list[tuple[str, LinearModel, float]]:
+    """The LPs with an optimum, which is the last, and no open column: of one an approximate dual proves nothing."""
     return [
-        tiny
+        (tiny.name, tiny.model, tiny.optimum)
         for tiny in LPS
         if tiny.optimum is not None and np.isfinite([tiny.model.col_lower, tiny.model.col_upper]).all()
     ]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pebble import ProcessExpired, ProcessPool
 
-from networks.errors import SolverError
+from networks.errors import RelubenchError, SolverError
 from solvers import registry
 from solvers.conformance.candidate import Candidate, Check, NotConformingError
 from solvers.conformance.checks import CHECKS
@@ -61,7 +61,7 @@ def check_backend(name: str) -> Iterator[CheckResult]:
     try:
         failure = _ask(pool, _find, name)[1]
         if failure:
-            raise SolverError(f"solver {name!r} cannot be opened: {failure}; expected a back-end with capabilities")
+            raise SolverError(f"solver {name!r} cannot be opened: {failure}")
         for number in range(len(CHECKS)):
             yield _result(pool, name, number)
     finally:
@@ -110,7 +110,12 @@ def _how(exit_code: int) -> str:
 
 
 def _find(name: str) -> None:
-    registry.get(name)
+    try:
+        registry.get(name)
+    except RelubenchError:
+        raise
+    except Exception as error:  # an outside back-end may raise anything
+        raise SolverError(f"solver {name!r} cannot be opened: {type(error).__name__}: {error}") from error
 
 
 def _run_numbered(name: str, number: int) -> CheckResult:

@@ -52,7 +52,7 @@ def _interrupt(process: subprocess.Popen[str]) -> tuple[list[str], float]:
         said, _ = process.communicate(timeout=PROMPT_S)
     except subprocess.TimeoutExpired:
         said = f"nothing in {PROMPT_S:g} s"
-    return said.split("\n")[:-1] if said.endswith("\n") else [said], time.perf_counter() - start
+    return said.splitlines(), time.perf_counter() - start
 
 
 def _command(function: str, name: str) -> list[str]:

@@ -9,12 +9,10 @@ import pytest
 from networks.errors import SolverNotInstalledError
 from solvers import registry
 from solvers.backend import Backend
-from solvers.conformance.candidate import Candidate
 
 REQUIRED = "RELUBENCH_REQUIRE_SOLVERS"  # names, comma-separated, whose absence fails instead of skipping; CI sets it
 # A back-end that is a family: those tested for it.
 VARIANTS = {"cvxpy": ("cvxpy:SCIPY", "cvxpy:CLARABEL")}
-CHECKED_TOO = ("cvxpy:HIGHS", "cvxpy:GUROBI")  # by the conformance kit, but not over random models
 LP_ONLY = ("cvxpy:CLARABEL",)
 
 NAMES = [variant for name in registry.names() for variant in VARIANTS.get(name, (name,))]
@@ -35,12 +33,6 @@ def backend_or_skip(name: str) -> Backend:
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each back-end in turn."""
     return backend_or_skip(request.param)
-
-
-@pytest.fixture(params=[*NAMES, *CHECKED_TOO])
-def candidate(request: pytest.FixtureRequest) -> Candidate:
-    """Each back-end in turn, as the conformance kit has it."""
-    return Candidate(request.param, backend_or_skip(request.param))
 
 
 @pytest.fixture(params=MIP_NAMES)

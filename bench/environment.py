@@ -33,12 +33,14 @@ def utc_now() -> str:
 
 def describe() -> dict[str, Any]:
     """Versions, machine and git commit, for a run's manifest."""
+    import psutil
+
     return {
         "versions": versions(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": psutil.virtual_memory().total,
         "device": _accelerator(),
         "git_commit": git_commit(),
     }
@@ -72,12 +74,6 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return shown.stdout.strip() if tracked.returncode == 0 else None  # an installation inside another repository
-
-
-def _memory_bytes() -> int | None:
-    if not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _accelerator() -> str | None:

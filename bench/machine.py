@@ -32,7 +32,8 @@ def cores_of(slot: int, threads: int) -> tuple[int, ...]:
 
 def usable_memory_mb() -> float:
     """The memory of the machine, or of the control group that this process is in, in units of 10^6 bytes."""
-    return min(psutil.virtual_memory().total, *_cgroup_numbers("memory.max", "memory", "memory.limit_in_bytes")) / 1e6
+    limits = _cgroup_numbers("memory.max", "memory", "memory.limit_in_bytes")  # none outside of Linux
+    return min([psutil.virtual_memory().total, *limits]) / 1e6
 
 
 class Snapshot(NamedTuple):

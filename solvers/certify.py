@@ -99,8 +99,8 @@ def certified_bound(
     box : (ndarray, ndarray), each of shape (columns,), optional
         Bounds on the columns in place of the model's own. What is proved is then about the solutions within the box.
     exact : bool
-        By rational arithmetic (`exact_bound`), which is rounded once, instead of by error bounds: a thousand times
-        slower, and nearer to the solver's value by some 1e-13.
+        By rational arithmetic (`exact_bound`), which is rounded once, instead of by error bounds: far slower, and
+        nearer to what the duals prove.
     """
     box = (model.col_lower, model.col_upper) if box is None else box
     if exact:

@@ -29,8 +29,8 @@ AGREEMENT = 1e-5
 # The same margin: of one network, at one image, for one label.
 QUESTION = ["network_digest", "dataset", "image", "label"]
 SCALARS = [
-    *("cell", "kind", "network", *QUESTION, "epsilon", "norm", "method", "solver", "goal", "query", "formulation"),
-    *("mip_gap", "bounds", "bounds_used", "verdict", "violation", "seed", "repeat", "error"),
+    *("cell", "kind", "network", *QUESTION, "epsilon", "norm", "method", "solver", "goal", "query"),
+    *("mip_gap", "bounds", "bounds_used", "verdict", "violation", "error"),
 ]
 NORMS = {"l1": 0, "l2": 1, "linf": 2}  # of one radius, each ball lies inside those behind it
 SET = ["epsilon", "ball", "clip_low", "clip_high"]  # what a row's inputs lie in
@@ -116,7 +116,7 @@ def _line_frame(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
     columns["status"] = _entries(rows, judged, "status")
     lines = pd.DataFrame(columns)[LINE]
     told = ["question", *SET, "method", "solver", "bounds_used", "query"]
-    lines = _joined(lines, frame, [*told, "goal", "formulation", "mip_gap", "by_solver", "owes_margins", "complete"])
+    lines = _joined(lines, frame, [*told, "goal", "mip_gap", "by_solver", "owes_margins", "complete"])
     untold = AGREEMENT * np.maximum(1.0, lines["lower"].abs()) * lines["by_solver"]
     return lines.assign(told=lines["safety"].notna(), safety=lines["safety"].fillna(untold))
 

@@ -248,3 +248,8 @@ def test_more_threads_than_processors_are_told() -> None:
     assert [cores_of(slot, 1) for slot in range(cores + 1)] == [
         (core,) for core in [*usable_cores(), usable_cores()[0]]
     ]
+
+
+def test_memory_is_the_machines_where_there_are_no_control_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.machine._cgroup_folders", lambda controller: ())
+    assert usable_memory_mb() == psutil.virtual_memory().total / 1e6

@@ -57,13 +57,37 @@ class Table:
         return lambda value: MISSING if _missing(value) else write(value)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """A chart with what a reader who does not see it needs.
+
+    Attributes
+    ----------
+    name : str
+        Of its files, without an ending: lower-case letters, digits and `-`.
+    title : str
+    text : str
+        What the chart shows, in words and numbers: it stands in for the chart where that cannot be seen.
+    chart : altair.Chart or a composition of charts
+    notes : tuple of str
+        How to read it, and what was left out or aggregated; printed below it.
+    """
+
+    name: str
+    title: str
+    text: str
+    chart: Any
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading, lines of text and tables."""
+    """A heading, lines of text, figures and tables."""
 
     heading: str
     tables: tuple[Table, ...] = ()
     lines: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 def number(value: float) -> str:

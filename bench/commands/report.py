@@ -56,7 +56,8 @@ def report(
 
 
 def _print(run: Run, sections: list[Section], format: Format) -> None:
-    from bench.report.render import to_markdown, to_terminal
+    from bench.report.markdown import to_markdown
+    from bench.report.terminal import to_terminal
 
     if format is Format.TEXT:
         to_terminal(sections, console)
@@ -68,7 +69,7 @@ def _print(run: Run, sections: list[Section], format: Format) -> None:
 
 def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path) -> None:
     from bench.report.images import image_section
-    from bench.report.render import to_markdown
+    from bench.report.markdown import to_markdown
     from bench.store import make_folder, writing
 
     make_folder(out)

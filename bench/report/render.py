@@ -1,20 +1,16 @@
-"""A table, and how it is shown: by rich in the terminal, or as Markdown."""
+"""What a report consists of: sections of tables, figures and lines. How they are shown is the renderers' business."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 Format = Callable[[Any], str]
 MISSING = "-"
-LONGEST_WHOLE = 12  # characters of a word that a narrow terminal leaves in one piece
 LARGEST_SHORT = 999.5  # from here on three significant digits do not reach the decimal point
 
 
@@ -132,84 +128,16 @@ def _three_digits(value: float) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def to_terminal(sections: Iterable[Section], console: Console) -> None:
-    """Print sections with rich, fitted to the console's width."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    said: set[str] = set()
-    for section in sections:
-        console.rule(Text(section.heading, style="bold"), align="left")
-        for line in section.lines:
-            console.print(Text(line))
-        for table in section.tables:
-            console.print()
-            console.print(Text(table.title, style="bold"))
-            console.print(_rich(table))
-            for note in _remarks(table, said):
-                console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
-        console.print()
-
-
-def _remarks(table: Table, said: set[str]) -> list[str]:
-    """The definitions that were not `said` before, and the notes."""
+def remarks(table: Table, said: set[str]) -> list[str]:
+    """The definitions that were not `said` before in this report, and the notes."""
     new = [text for text in table.definitions if text not in said]
     said.update(new)
     return [*new, *table.notes]
 
 
-def _rich(table: Table) -> Any:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    cells = table.cells()
-    for name in cells:
-        right = name in table.formats
-        shown.add_column(
-            Text(str(name)),
-            justify="right" if right else "left",
-            no_wrap=right or _short_words(cells[name]),
-            overflow="fold",
-            vertical="top",
-        )
-    for line in cells.itertuples(index=False):
-        shown.add_row(*(Text(cell) for cell in line))
-    return shown
-
-
-def _short_words(cells: pd.Series[str]) -> bool:
-    """Whether each cell is one word that is too short to be broken."""
-    return all(len(cell) <= LONGEST_WHOLE and " " not in cell for cell in cells)
-
-
-def to_markdown(sections: Iterable[Section], level: int = 2) -> str:
-    """Sections as Markdown; `level` is that of their headings."""
-    blocks: list[str] = []
-    said: set[str] = set()
-    for section in sections:
-        blocks.append(f"{'#' * level} {section.heading}")
-        blocks += section.lines
-        for table in section.tables:
-            remarks = (_escaped(remark) for remark in _remarks(table, said))
-            blocks += [f"{'#' * (level + 1)} {table.title}", _markdown(table), *remarks]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _markdown(table: Table) -> str:
-    cells = table.cells().map(_escaped)
-    cells.columns = pd.Index([_one_line(str(name)) for name in cells])
-    align = ["right" if name in table.formats else "left" for name in table.frame]
-    return str(cells.to_markdown(index=False, colalign=align, disable_numparse=True))
-
-
-def _one_line(header: str) -> str:
+def one_line(header: str) -> str:
+    """A column's name without the breaks of a narrow header."""
     return header.replace("-\n", "").replace("\n", " ")
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _missing(value: Any) -> bool:

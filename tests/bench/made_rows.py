@@ -14,8 +14,9 @@ from rich.console import Console
 
 from bench.choices import BY_PROPAGATION, SWITCHES, applicable, goal_of
 from bench.report.frame import Run, load_run
-from bench.report.render import Section, Table, to_terminal
+from bench.report.render import Section, Table
 from bench.report.tables import run_sections
+from bench.report.terminal import to_terminal
 from bench.row import Row
 
 

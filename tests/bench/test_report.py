@@ -14,7 +14,8 @@ import pytest
 
 from bench.commands.report import Format, report
 from bench.report.frame import load_run
-from bench.report.render import Section, Table, number, percent, ratio, seconds, to_markdown
+from bench.report.markdown import to_markdown
+from bench.report.render import Section, Table, number, percent, ratio, seconds
 from bench.report.summary import summary_section
 from bench.report.tables import run_sections
 from tests.bench.made_rows import attack_row, failed, made_run, only, printed, tables_of, verify_row, write_run

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.report.frame import load_run
 from bench.report.images import RIGHT_COLOUR, WRONG_COLOUR, draw, image_section
-from bench.report.render import to_markdown
+from bench.report.markdown import to_markdown
 from bench.row import Row
 from networks.errors import InputError
 from tests.bench.made_rows import attack_row, verify_row, write_run

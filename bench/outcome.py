@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.methods.answer import no_trace
 from bench.verdict import Tier, Verdict
 from networks.layers import Array
 
@@ -61,7 +62,11 @@ class Outcome:
         Of `staged`: wall-clock seconds of each stage; of a MIP start from a witness: those of the attack.
     counters : dict of str to number
         Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over targets, of the
-        solver's effort (nodes, simplex_iterations, work); a solver that does not say leaves its key out.
+        solver's effort (solves, nodes, simplex_iterations, work); a solver that does not say leaves its key out.
+    trace : ndarray, shape (m, 4), float64
+        How the MILPs' searches went, as far as the solver tells, a line with every change: target (-1 for all in one),
+        seconds since its search began, the best solution's objective (infinite without one) and the dual bound (-inf
+        without one).
     gap : ndarray, shape (k,)
         What the solver achieved, relative to max(1, |objective|); infinite where it has no solution or no bound.
     """
@@ -95,10 +100,11 @@ class Outcome:
     gap: Array
     stage_s: dict[str, float] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
+    trace: Array = field(default_factory=no_trace)
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
-        """Plain Python values for JSON: infinities and NaN become None. Without `arrays`, images are left out."""
-        left_out = () if arrays else ("witness", "worst_input")
+        """Plain Python values for JSON: infinities and NaN become None. Without `arrays`, no images and no trace."""
+        left_out = () if arrays else ("witness", "worst_input", "trace")
         return {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name not in left_out}
 
 

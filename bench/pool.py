@@ -81,6 +81,7 @@ def _wait_for_server() -> None:
 def measure_all(
     cells: Sequence[Planned],
     data_dir: Path | None,
+    log_of: Callable[[Planned], Path | None],
     *,
     jobs: int,
     threads: int,
@@ -88,7 +89,7 @@ def measure_all(
     on_start: Callable[[Planned], None],
     on_look: Callable[[], None],
 ) -> Generator[Measured, None, None]:
-    """Measure cells, `jobs` at a time; they come in the order of their ends.
+    """Measure cells, `jobs` at a time; they come in the order of their ends. `log_of` names a file for a solver's log.
 
     Close the iterator to stop: its workers are killed, with all that they started.
 
@@ -108,7 +109,7 @@ def measure_all(
                 for slot in slots:
                     if waiting and slot.ready():
                         on_start(waiting[0])
-                        slot.begin(waiting.popleft())
+                        slot.begin(waiting[0], log_of(waiting.popleft()))
                 pending = [slot.future for slot in slots if not slot.future.done()]
                 wait(pending, timeout=LOOK_S, return_when=FIRST_COMPLETED)
                 yield from filter(None, [slot.look() for slot in slots])
@@ -172,12 +173,12 @@ class Slot:
                 raise WorkerError(f"no worker comes up: {type(error).__name__}: {error}") from error
             self._replace()
 
-    def begin(self, planned: Planned) -> None:
-        """Have the worker measure a cell."""
+    def begin(self, planned: Planned, log: Path | None) -> None:
+        """Have the worker measure a cell, the solver's log in a file."""
         assert self._process is not None, "not ready"
         self._planned, self._watch = planned, Watch(planned, self._process, self._limits, self._cores)
         try:
-            self.future = self._pool.schedule(worker.measure, args=(planned, self._data_dir))
+            self.future = self._pool.schedule(worker.measure, args=(planned, self._data_dir, log))
         except RuntimeError as error:  # the worker died while it waited
             self.future = Future()
             self.future.set_exception(error)

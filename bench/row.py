@@ -15,7 +15,7 @@ from networks.files import shown
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MOST = 2**53  # beyond, a column with a gap, of doubles, would hold another integer
 WORDS = {"kind": ("verify", "attack"), "verdict": (*Verdict, None)}
 
@@ -50,6 +50,8 @@ class Row:
         See `bench.verify`; None where it means nothing to the method.
     time_limit_s, threads, seed, repeat
         What was asked; `time_limit_s` is for all targets together.
+    node_limit : int or None
+        Of each MILP's branch and bound.
     mip_gap, feasibility_tolerance, integrality_tolerance : float or None
         What was asked of the solver.
     target : int or None
@@ -98,7 +100,10 @@ class Row:
     device : str
         Where the attack or the bounds ran, e.g. `cpu`, `NVIDIA H100`.
     arrays : str or None
-        File below the run's folder with the row's arrays (`worst_input`; or `adversarial`, `predictions`, `margin`).
+        File below the run's folder with the row's arrays (`worst_input`, `trace`; or `adversarial`, `predictions`,
+        `margin`).
+    log : str or None
+        File below the run's folder with the solver's own log.
     error : str or None
         The exception's type and text, where one ended the cell.
     started : str
@@ -131,6 +136,7 @@ class Row:
     stop: str | None = None
     start: str | None = None
     time_limit_s: float | None = None
+    node_limit: int | None = None
     threads: int = 1
     seed: int = 0
     repeat: int = 0
@@ -175,6 +181,7 @@ class Row:
     counters: dict[str, int | float] = field(default_factory=dict)
     device: str = "cpu"
     arrays: str | None = None
+    log: str | None = None
     error: str | None = None
     started: str = ""
     versions: dict[str, str] = field(default_factory=dict)

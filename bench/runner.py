@@ -33,6 +33,7 @@ def run(
     *,
     jobs: int = 1,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
+    logs: bool = True,
     on_start: Callable[[Planned], None] = lambda planned: None,
     on_row: Callable[[Row], None] = lambda row: None,
     on_look: Callable[[], None] = lambda: None,
@@ -49,6 +50,8 @@ def run(
         How many cells to measure at a time, each on its own processors.
     limits : Limits
         In place of the suite's and of the defaults.
+    logs : bool
+        Whether to keep the solvers' own logs.
     on_start, on_row : callable
         Called before each cell, and after each row.
     on_look : callable
@@ -68,11 +71,19 @@ def run(
     start_server()
     store.start(plan.suite.model_dump(mode="json"), describe(), utc_now())
     results = measure_all(
-        missing, plan.data_dir, jobs=jobs, threads=plan.threads, limits=limits, on_start=on_start, on_look=on_look
+        missing,
+        plan.data_dir,
+        lambda planned: store.begin_log(planned.digest) if logs and planned.cell.solver else None,
+        jobs=jobs,
+        threads=plan.threads,
+        limits=limits,
+        on_start=on_start,
+        on_look=on_look,
     )
     with closing(results):
         for planned, row, arrays in results:
             if arrays:
                 row = replace(row, arrays=store.save_arrays(planned.digest, arrays))
+            row = replace(row, log=store.log_of(planned.digest) if logs else None)
             store.append(row)
             on_row(row)

@@ -21,7 +21,7 @@ from networks.errors import InputError
 from networks.files import check_no_pipe, read_regular
 from solvers.result import Status
 
-ROWS, MANIFEST, ARRAYS, TORN = "rows.jsonl", "manifest.json", "arrays", "rows.torn"
+ROWS, MANIFEST, ARRAYS, LOGS, TORN = "rows.jsonl", "manifest.json", "arrays", "logs", "rows.torn"
 LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
 
 
@@ -114,6 +114,19 @@ class Store:
         if not _failed(row):
             self.finished[row.cell] = row
 
+    def begin_log(self, cell: str) -> Path:
+        """The file for the log of a cell's solver, which nobody has written to yet."""
+        path = self.folder / _log_name(cell)
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+        return path
+
+    def log_of(self, cell: str) -> str | None:
+        """The path of that log relative to the folder; None where no solver wrote one."""
+        name = _log_name(cell)
+        return name if (self.folder / name).is_file() else None
+
     def save_arrays(self, cell: str, arrays: dict[str, Any]) -> str:
         """Save a cell's arrays; returns the file's path relative to the folder."""
         name = f"{ARRAYS}/{cell[:32]}.npz"
@@ -128,6 +141,10 @@ class Store:
         text = json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n"
         with _replacing(self.folder / MANIFEST) as file:
             file.write(text.encode())
+
+
+def _log_name(cell: str) -> str:
+    return f"{LOGS}/{cell[:32]}.log"
 
 
 def _failed(row: Row) -> bool:

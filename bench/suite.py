@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.choices import BY_PROPAGATION, MOST_STEPS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
+from bench.choices import BY_MILP, BY_PROPAGATION, MOST_STEPS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
 from networks.errors import SuiteError
 from networks.files import read_regular, shown
 from networks.instance import Clip, check_clip
@@ -34,6 +34,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 Index = Annotated[int, Field(ge=0, le=2**53)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+Nodes = Annotated[int, Field(ge=1, lt=2**31)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every solver takes
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it names the run's folder
@@ -87,6 +88,7 @@ class VerifyTable(_Table):
     starts: tuple[Start, ...] = Field(default=("none",), min_length=1)
     clip: ClipTable = (0.0, 1.0)
     time_limit_s: Positive | None = None
+    node_limit: Nodes | None = None  # of each MILP
 
 
 class AttackTable(_Table):
@@ -114,6 +116,7 @@ class Suite(_Table):
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     repeats: Count = 1
     time_limit_s: Positive | None = None
+    node_limit: Nodes | None = None
     hard_limit_s: Positive | None = None  # this and the next say how it is run, and are no part of what a cell is
     memory_limit_mb: Positive | None = None
     verify: tuple[VerifyTable, ...] = ()
@@ -145,6 +148,7 @@ class Cell:
     stop: str | None = None
     start: str | None = None
     time_limit_s: float | None = None
+    node_limit: int | None = None
     threads: int = 1
     seed: int = 0
     repeat: int = 0
@@ -163,6 +167,8 @@ class Cell:
     def digest(self, *contents: str) -> str:
         """Content digest of the settings and of `contents`, the digests of the network and of the images."""
         asked = {key: value for key, value in asdict(self).items() if key != "network"}
+        if self.node_limit is None:  # a cell without one is what it was before there were any
+            del asked["node_limit"]
         return hashlib.sha256(json.dumps([asked, contents], sort_keys=True).encode()).hexdigest()
 
 
@@ -259,6 +265,7 @@ def _verify_cells(suite: Suite, table: VerifyTable, repeat: int) -> Iterator[Cel
                 seed=seed,
                 threads=suite.threads,
                 time_limit_s=table.time_limit_s or suite.time_limit_s,
+                node_limit=(table.node_limit or suite.node_limit) if method in BY_MILP else None,
             )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from bench.choices import DEFAULT_BOUNDS, SLOPES
 from bench.methods import relaxation, staged
-from bench.methods.answer import Answer
+from bench.methods.answer import Answer, at_targets
 from bench.methods.bounding import SOURCES, bounded, margin_bounds
 from bench.methods.question import Question
 from bench.methods.settings import Settings
@@ -53,6 +53,8 @@ def verify(
     stop: str = "row",
     start: str = "none",
     exact: bool = False,
+    node_limit: int | None = None,
+    log: Path | None = None,
 ) -> Outcome:
     """Bound the worst-case margins of `network` around `x`, and say what follows.
 
@@ -99,6 +101,10 @@ def verify(
         Whether a MILP starts from the worst input that an attack has found for each target.
     exact : bool
         Certify the bounds of LPs by rational arithmetic instead of by bounds on rounding errors.
+    node_limit : int, optional
+        Of each MILP's branch and bound: unlike a clock, it ends a search at the same place everywhere.
+    log : Path, optional
+        A file to which the solver's own log is appended, as far as it has one.
 
     Raises
     ------
@@ -111,7 +117,7 @@ def verify(
     settings = Settings(
         method,
         solver,
-        SolverOptions(time_limit_s=time_limit_s, threads=threads, seed=seed),
+        SolverOptions(time_limit_s=time_limit_s, threads=threads, seed=seed, node_limit=node_limit, log=log),
         bounds=bounds,
         goal=goal,
         formulation=formulation,
@@ -246,4 +252,5 @@ def _outcome(
         stage_s=answer.stage_s,
         gap=answer.gap,
         counters=answer.counters | more_counters,
+        trace=at_targets(answer.trace, instance.targets),
     )

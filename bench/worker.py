@@ -127,13 +127,16 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def measure(planned: Planned, data_dir: Path | None = None) -> tuple[Row, dict[str, Any]]:
-    """Measure one cell. An exception becomes a row with its text; nothing is swallowed, nothing else is lost."""
+def measure(planned: Planned, data_dir: Path | None = None, log: Path | None = None) -> tuple[Row, dict[str, Any]]:
+    """Measure one cell, the solver's own log in the file `log`, as far as it has one.
+
+    An exception becomes a row with its text; nothing is swallowed, nothing else is lost.
+    """
     cell, blank = planned.cell, planned.blank_row(utc_now())
     _set_threads(cell.threads)
     try:
         network = _network(cell.network, planned.network_digest)
-        result, arrays = MEASURES[cell.kind](cell, network, data_dir)
+        result, arrays = MEASURES[cell.kind](cell, network, data_dir, log)
     except BaseException as error:  # the one place where an exception becomes a result, SystemExit too
         return replace(blank, status=["error"], error=f"{type(error).__name__}: {error}"), {}
     return replace(blank, **result), arrays
@@ -151,7 +154,7 @@ def _network(name: str, digest: str) -> LayerList:
     return network
 
 
-def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
+def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None, log: Path | None) -> CellResult:
     from bench.verification import verify
 
     image, label = data.test_image(cell.image or 0, data_dir)
@@ -167,11 +170,14 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None) -> Ce
         time_limit_s=cell.time_limit_s,
         threads=cell.threads,
         seed=cell.seed,
+        node_limit=cell.node_limit,
+        log=log,
         **given_switches(cell),
     )
     fields = {**_outcome_fields(outcome), **asked}
     prediction = network.forward(outcome.worst_input[None]).argmax()
-    return fields, {"worst_input": outcome.worst_input, "prediction": prediction}
+    arrays = {"worst_input": outcome.worst_input, "prediction": prediction}
+    return fields, arrays | ({"trace": outcome.trace} if outcome.trace.size else {})
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
@@ -196,7 +202,7 @@ def _asked_of_solver(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None) -> CellResult:
+def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None, log: Path | None) -> CellResult:
     from bench.methods.attacks import attack
     from bench.methods.witness import load_torch
 

@@ -7,6 +7,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -38,9 +39,13 @@ class SolverOptions:
     time_limit_s : float or None
         Wall-clock seconds for one solve.
     threads, seed : int
+    node_limit : int or None
+        After so many nodes of branch and bound a MILP ends with OTHER_LIMIT: the same everywhere, as a clock is not.
     mip_gap : float
         A MILP may stop when objective - bound is at most this, relative to the objective or absolutely.
     feasibility_tolerance, integrality_tolerance : float
+    log : Path or None
+        A file to which the solver's own log is appended, as far as it has one.
 
     Raises
     ------
@@ -51,9 +56,11 @@ class SolverOptions:
     time_limit_s: float | None = None
     threads: int = 1
     seed: int = 0
+    node_limit: int | None = None
     mip_gap: float = MIP_GAP
     feasibility_tolerance: float = FEASIBILITY_TOLERANCE
     integrality_tolerance: float = INTEGRALITY_TOLERANCE
+    log: Path | None = None
 
     def __post_init__(self) -> None:
         check_time_limit(self.time_limit_s)
@@ -63,6 +70,10 @@ class SolverOptions:
             raise InputError(f"threads is {self.threads!r}; expected a whole number from 1 to {MOST_THREADS}")
         if not is_whole_number(self.seed) or not 0 <= self.seed < 2**31:
             raise InputError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}")
+        if self.node_limit is not None and not (is_whole_number(self.node_limit) and 1 <= self.node_limit < 2**31):
+            raise InputError(
+                f"node limit is {self.node_limit!r}; expected a whole number from 1 to {2**31 - 1}, or none"
+            )
         for name in ("mip_gap", "feasibility_tolerance", "integrality_tolerance"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 0 and below 1")
@@ -85,6 +96,7 @@ class Capabilities:
     start: bool = False  # a MILP's search may begin with a given solution
     sos1: bool = False
     indicators: bool = False
+    node_limit: bool = False  # a MILP's search ends after so many nodes
     ray: bool = False  # of an infeasible LP, the row duals that prove it
 
 
@@ -117,6 +129,8 @@ class Session(ABC):
         for name, words in CONSTRAINTS.items():
             if getattr(model, name).size:
                 backend.require(name, words)
+        if model.is_mip and options.node_limit is not None:
+            backend.require("node_limit", "limit on nodes")
         self.model = model
         self.options = options
         self.backend = backend
@@ -185,7 +199,7 @@ class Session(ABC):
         begin = time.perf_counter()
         result = self._solve(limits)
         solve_s = time.perf_counter() - begin
-        result = replace(result, build_s=self._build_s, solve_s=solve_s)
+        result = replace(result, build_s=self._build_s, solve_s=solve_s, trace=_ended(result, solve_s))
         self._build_s = 0.0
         return result
 
@@ -271,6 +285,14 @@ class Backend(ABC):
         InputError
             The model has constraints that the solver lacks.
         """
+
+
+def _ended(result: SolveResult, solve_s: float) -> Array | None:
+    """The trace of a search with a last line: what the result says."""
+    if result.trace is None:
+        return None
+    objective = math.inf if result.x is None else result.objective
+    return read_only(np.vstack([result.trace.reshape(-1, 3), [solve_s, objective, result.dual_bound]]))
 
 
 def check_time_limit(time_limit_s: float | None) -> None:

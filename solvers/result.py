@@ -50,6 +50,9 @@ class SolveResult:
         None where the solver does not say.
     work : float or None
         The solver's deterministic measure of effort, None where it has none.
+    trace : ndarray, shape (m, 3), or None
+        Of a MILP's search: seconds since it began, the best solution's objective (infinite without one) and the dual
+        bound (-inf without one), a line each time one of them changed; None where the solver does not say.
     raw_status, message : str
         The solver's own words; `message` is for the user and empty where all is well.
     """
@@ -65,6 +68,7 @@ class SolveResult:
     nodes: int | None = None
     simplex_iterations: int | None = None
     work: float | None = None
+    trace: Array | None = None
     raw_status: str = ""
     message: str = ""
 

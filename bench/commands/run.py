@@ -41,6 +41,7 @@ def run(
             help="MB above which a cell's process and its children are killed.", show_default="90 % divided by jobs"
         ),
     ] = None,
+    logs: Annotated[bool, typer.Option(help="Keep the solvers' own logs.")] = True,
     report: Annotated[bool, typer.Option(help="Print the report at the end.")] = True,
 ) -> None:
     """Measure a suite; what the run's folder has already is not measured again.
@@ -66,7 +67,7 @@ def run(
     with Store(folder) as store:
         for note in (*plan.notes, *shared_cores(jobs, plan.threads), *store.notes):
             errors.print(f"note: {note}")
-        _measure(plan, store, jobs, limits)
+        _measure(plan, store, jobs, limits, logs)
     if report:
         from bench.commands.report import report as print_report
 
@@ -77,7 +78,7 @@ def run(
         raise typer.Exit(CONTRADICTED)
 
 
-def _measure(plan: Plan, store: Store, jobs: int, limits: Limits) -> None:
+def _measure(plan: Plan, store: Store, jobs: int, limits: Limits, logs: bool) -> None:
     """Run the plan with a bar; a signal ends it with its own exit code."""
     from bench.runner import run as run_plan
     from bench.runner import unfinished
@@ -91,6 +92,7 @@ def _measure(plan: Plan, store: Store, jobs: int, limits: Limits) -> None:
                 store,
                 jobs=jobs,
                 limits=limits,
+                logs=logs,
                 on_start=bar.on_start,
                 on_row=bar.on_row,
                 on_look=stopping.raise_if_asked,

@@ -50,6 +50,7 @@ def verify(
     clip: ClipText = "0,1",
     target: Targets = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
+    node_limit: Annotated[int | None, typer.Option(help="Nodes of each MILP's branch and bound.")] = None,
     threads: Annotated[int, typer.Option(help="Of the solver, and of torch.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
     bounds: Annotated[
@@ -63,6 +64,7 @@ def verify(
     stop: Annotated[str, typer.Option(help="At a sign, by a row, or the solver's own cutoff.")] = "row",
     start: Annotated[str, typer.Option(help="none, or witness: start the MILP from an attack's input.")] = "none",
     exact: Annotated[bool, typer.Option("--exact", help="Certify LPs' bounds by rational arithmetic: slower.")] = False,
+    log: Annotated[Path | None, typer.Option(help="Append the solver's own log to this file.")] = None,
     data: Data = None,
     json: Json = False,
     fail_on: Annotated[str, typer.Option(help=f"Exit with code 1 on: {', '.join(FAIL_ON)}.")] = "never",
@@ -76,12 +78,16 @@ def verify(
 
     relubench verify mnist_small -e 0.05 --method staged
     """
+    from bench.store import writing
     from bench.verification import verify as run
     from networks.errors import InputError
 
     if fail_on not in FAIL_ON:
         raise InputError(f"--fail-on is {fail_on!r}; expected one of {', '.join(FAIL_ON)}")
     x, true_label = choose_input(image, input_file, label, data)
+    if log is not None:
+        with writing(log):
+            log.touch()
     outcome = run(
         network,
         x,
@@ -103,6 +109,8 @@ def verify(
         stop=stop,
         start=start,
         exact=exact,
+        node_limit=node_limit,
+        log=log,
     )
     if json:
         print(json_format.dumps(outcome.to_dict(), allow_nan=False))

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from networks.layers import Array
+
+OF_ALL = -1.0  # in a trace's first column: the search stands for all targets
+
+
+def no_trace() -> Array:
+    """The trace of no search."""
+    return np.empty((0, 4))
+
+
+def at_targets(trace: Array, targets: ArrayLike) -> Array:
+    """A trace whose places among `targets`, shape (k,), become the targets themselves."""
+    place = trace[:, 0].astype(int)
+    found = np.where(place < 0, OF_ALL, np.asarray(targets, dtype=float)[place])
+    return np.column_stack([found, trace[:, 1:]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +53,9 @@ class Answer:
         The stage that decided each target, empty where none did; no entry at all without stages.
     stage_s : dict of str to float
         What each stage took.
+    trace : ndarray, shape (m, 4)
+        Of the MILPs: the target's place (OF_ALL for a search that stands for all), seconds since its search began,
+        incumbent and bound on the margin.
     """
 
     lower: Array
@@ -54,3 +74,4 @@ class Answer:
     messages: tuple[str, ...] = ()
     stage: tuple[str, ...] = ()
     stage_s: dict[str, float] = field(default_factory=dict)
+    trace: Array = field(default_factory=no_trace)

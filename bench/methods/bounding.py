@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def tightened(question: Question, start: Bounded, settings: Settings, deadline: 
         question.box,
         start.layers,
         get(settings.solver),
-        settings.options,
+        replace(settings.options, log=None),  # hundreds of small models: nobody reads that
         relaxations=ROUNDS[str(settings.bounds)],
         deadline=deadline,
         exact=settings.exact,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bench.methods.answer import Answer
+from bench.methods.answer import OF_ALL, Answer, no_trace
 from bench.methods.bounding import Bounded
 from bench.methods.question import Question
 from bench.methods.settings import Settings
@@ -24,6 +24,7 @@ from solvers.result import SolveResult, Status
 
 SOURCES = {True: "LP relaxation by {}", False: "MILP dual bound by {}"}
 COUNTED = ("nodes", "simplex_iterations", "work")
+EFFORT = ("solves", *COUNTED)  # the counters of what was done, which add up; the others are a model's size
 # Unbounded is none of our models: the input is boxed, and all else follows from it.
 NO_SOLUTION = {Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED}
 SKIPPED = "skipped"  # the status of a target that was not asked, as another one had decided the instance
@@ -100,6 +101,7 @@ class _Search:
     session: Session | None = None
     solves: list[SolveResult] = field(default_factory=list)  # every one, those that were taken up again included
     violation: float = -math.inf  # the largest of their solutions
+    traces: list[Array] = field(default_factory=list)  # of each MILP: objective, seconds, incumbent and bound
 
     def run(self) -> list[_Found]:
         """What each objective came to."""
@@ -139,8 +141,22 @@ class _Search:
             return result, _Found(result.status.value, safety=self._safety(index))
         end = time.perf_counter() + share
         session, scale = self._at(index)
+        before = len(self.solves)
         result = self._stopping(session, end, self._limit(index) / scale)
+        self._keep_trace(index, self.solves[before:], scale)
         return result, self._found(index, session.model, result, scale)
+
+    def _keep_trace(self, index: int, results: list[SolveResult], scale: float) -> None:
+        """How the searches for one objective went, in the margin's units; the later one begins where the first ends."""
+        begin = 0.0
+        for result in results:
+            if result.trace is not None:
+                seconds, incumbent, bound = result.trace.T
+                # Of a model without the points above the limit a bound says nothing of those.
+                bound = np.minimum(bound * scale, self._limit(index) if self._by_row else math.inf)
+                place = np.full(len(seconds), OF_ALL if self.encoding.choices.size else float(index))
+                self.traces.append(np.column_stack([place, begin + seconds, incumbent * scale, bound]))
+            begin += result.solve_s
 
     def _found(self, index: int, model: LinearModel, result: SolveResult, scale: float) -> _Found:
         certifies = self._certifies and self.encoding.is_objective(index, model.c, model.offset, scale)
@@ -253,6 +269,7 @@ def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
         solve_s=solve_s,
         counters=_counters(encoding, search.solves) | bounded.counters,
         messages=_spread(tuple(item.message for item in found), count),
+        trace=np.concatenate([no_trace(), *search.traces]),
     )
 
 
@@ -276,6 +293,7 @@ def _counters(encoding: Encoding, results: list[SolveResult]) -> dict[str, float
         "unstable": encoding.unstable_count,
         "active": encoding.active_count,
         "inactive": encoding.inactive_count,
+        "solves": len(results),
     }
     for name in COUNTED:
         values = [getattr(result, name) for result in results if getattr(result, name) is not None]

@@ -67,6 +67,10 @@ class Settings:
             self._check_solver()
         elif self.exact:
             raise InputError(f"exact is asked of method {self.method}, which solves no LP; expected lp, milp or staged")
+        if self.options.node_limit is not None and self.method not in BY_MILP:
+            raise InputError(
+                f"node limit is asked of method {self.method}, which solves no MILP; expected milp or staged"
+            )
 
     @property
     def by_solver(self) -> bool:
@@ -102,6 +106,7 @@ class Settings:
             "indicators": ("indicator constraints", self.relu == "indicator"),
             "sos1": ("SOS1 constraints", self.relu == "sos1"),
             "start": ("MIP starts", self.start == "witness"),
+            "node_limit": ("limit on nodes", self.options.node_limit is not None),
         }
         for capability, (words, asked) in needs.items():
             if asked:

@@ -11,14 +11,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.choices import SLOPES, applicable
+from bench.choices import BY_MILP, SLOPES, applicable
 from bench.methods import bounding, relaxation
-from bench.methods.answer import Answer
+from bench.methods.answer import Answer, at_targets, no_trace
 from bench.methods.bounding import ROUNDS, TIGHTENING_SHARE, Bounded, propagate, tightened
 from bench.methods.question import Question
 from bench.methods.settings import Settings
@@ -83,6 +83,7 @@ class _State:
     build_s: float = 0.0
     solve_s: float = 0.0
     counters: dict[str, float] = field(default_factory=dict)
+    traces: list[Array] = field(default_factory=list)
     violation: float | None = None
 
     def __post_init__(self) -> None:
@@ -165,6 +166,7 @@ class _State:
             messages=tuple(self.messages),
             stage=tuple(self.stage),
             stage_s=self.stage_s,
+            trace=np.concatenate([no_trace(), *self.traces]),
         )
 
     def _propagate(self, slopes: str | None) -> None:
@@ -193,7 +195,8 @@ class _State:
         self._look_at(answer.candidates)
         self.build_s += answer.build_s
         self.solve_s += answer.solve_s
-        self.counters |= answer.counters
+        self.counters |= answer.counters | self._effort(answer.counters)
+        self.traces.append(at_targets(answer.trace, targets))
         if answer.violation is not None:
             self.violation = max(answer.violation, self.violation or 0.0)
         self.certified[targets] = np.maximum(self.certified[targets], answer.certified)
@@ -204,11 +207,16 @@ class _State:
             self.gap[index], self.status[index] = answer.gap[position], answer.status[position]
             self.messages[index] = answer.messages[position]
 
+    def _effort(self, counters: dict[str, float]) -> dict[str, float]:
+        """What all stages together have done, these counters included; the model's size is that of the last one."""
+        return {name: self.counters.get(name, 0) + counters[name] for name in relaxation.EFFORT if name in counters}
+
     def _settings(self, method: str) -> Settings:
         """What was asked, as far as it means something to the stage's own method."""
         asked = self.settings
         kept = {name: getattr(asked, name) for name in applicable(method, "verdict")}
-        return Settings(method, asked.solver, asked.options, exact=asked.exact, **kept)
+        options = asked.options if method in BY_MILP else replace(asked.options, node_limit=None)
+        return Settings(method, asked.solver, options, exact=asked.exact, **kept)
 
     def _improve(self, index: int, lower: float, safety: float) -> None:
         """Keep whichever lower bound says more beyond what it must exceed to count."""

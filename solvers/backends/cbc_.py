@@ -27,6 +27,7 @@ from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
 from solvers.backends.cbc_process import STATUS_FILE, Run, binary, cannot_run, run_cbc
 from solvers.backends.dropped import infeasible_is_in_doubt
+from solvers.backends.trace import Trace
 from solvers.files import column_entries, ieee, write_mps
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
@@ -50,6 +51,13 @@ STATUSES = {
 }
 # The log's "Result - " line, where it knows better: the solution file says "iterations" for an LP's time or Ctrl-C.
 RESULTS = {"Stopped on time limit": Status.TIME_LIMIT, "User ctrl-cuser ctrl-c": Status.INTERRUPTED}
+# What the log says of a search while it goes on: the root's relaxation, a solution, or a line now and then.
+PROGRESS = re.compile(
+    r"^(?:Continuous objective value is (?P<root>\S+) - (?P<seconds>[\d.]+) seconds"
+    r"|Cbc\d{4}I Integer solution of (?P<found>\S+) found.*\((?P<a>[\d.]+) seconds\)"
+    r"|Cbc0010I After .* (?P<best>\S+) best solution, best possible (?P<bound>\S+) \((?P<b>[\d.]+) seconds\))",
+    re.MULTILINE,
+)
 WITHOUT_SOLUTION = " (no integer solution - continuous used)"
 
 
@@ -65,7 +73,7 @@ class Cbc(Backend):
     package = "pulp"
     install = "pip install 'pulp<4'"
     licence = "EPL 2.0; no limit"
-    capabilities = Capabilities(warm_objective=False, stop=True, start=True)
+    capabilities = Capabilities(warm_objective=False, stop=True, start=True, node_limit=True)
 
     def version(self) -> str:
         """CBC's own version.
@@ -115,6 +123,9 @@ class CbcSession(Session):
         if start is not None:
             write_start(start, self._folder / START_FILE)
         run = run_cbc(self._folder, arguments(self.options, limits, start=start is not None), limits)
+        if self.options.log is not None:
+            with self.options.log.open("a", encoding="utf-8") as log:
+                log.write(run.log)
         return read_result(self.model, self.options, limits, run, self._folder)
 
     def close(self) -> None:
@@ -136,6 +147,8 @@ def solver_options(options: SolverOptions, limits: Limits) -> dict[str, float | 
         "randomCbcSeed": seed,
         "timeMode": "elapsed",
     }
+    if options.node_limit is not None:
+        values["maxNodes"] = options.node_limit
     if math.isfinite(limits.time_limit_s):
         values["seconds"] = limits.time_limit_s
     if math.isfinite(limits.stop_above):
@@ -172,9 +185,20 @@ def read_result(model: LinearModel, options: SolverOptions, limits: Limits, run:
         row_duals=row_duals if status is Status.OPTIMAL and not model.is_mip else None,
         nodes=int(nodes) if nodes else None if model.is_mip else 0,
         simplex_iterations=int(iterations) if iterations else None,
+        trace=_trace(run.log) if model.is_mip else None,
         raw_status=words,
         message=message,
     )
+
+
+def _trace(log: str) -> Array:
+    """What the log says of the search, with its times in hundredths of a second."""
+    trace, incumbent, bound = Trace(NO_BOUND), math.inf, -math.inf
+    for line in PROGRESS.finditer(log):
+        incumbent = float(line["found"] or line["best"] or incumbent)
+        bound = float(line["root"] or line["bound"] or bound)
+        trace.add(float(line["seconds"] or line["a"] or line["b"]), incumbent, bound)
+    return trace.array()
 
 
 def write_start(x: Array, path: Path) -> None:

@@ -74,6 +74,7 @@ SCIPY_STATUSES = {
     10: Status.UNBOUNDED,
     13: Status.TIME_LIMIT,
     14: Status.OTHER_LIMIT,
+    16: Status.OTHER_LIMIT,  # of nodes
 }
 INCUMBENT_TOLERANCE = 1e-6  # a point of a stopped search that violates more is no solution
 
@@ -113,6 +114,7 @@ class Cvxpy(Backend):
             mip=self.variant in INSTALLED_MI_SOLVERS if self.variant else bool(INSTALLED_MI_SOLVERS),
             threads="threads" in known,
             seed="seed" in known,
+            node_limit="node_limit" in known,
         )
 
     @classmethod

@@ -13,6 +13,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "time_limit_s": ("time_limit",),
         "threads": ("threads",),
         "seed": ("random_seed",),
+        "node_limit": ("mip_max_nodes",),
         "mip_gap": ("mip_rel_gap", "mip_abs_gap"),
         "feasibility_tolerance": ("primal_feasibility_tolerance", "dual_feasibility_tolerance"),
         "integrality_tolerance": ("mip_feasibility_tolerance",),
@@ -21,14 +22,16 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "time_limit_s": ("TimeLimit",),
         "threads": ("Threads",),
         "seed": ("Seed",),
+        "node_limit": ("NodeLimit",),
         "mip_gap": ("MIPGap", "MIPGapAbs"),
         "feasibility_tolerance": ("FeasibilityTol", "OptimalityTol"),
         "integrality_tolerance": ("IntFeasTol",),
     },
-    "SCIPY": {"time_limit_s": ("time_limit",), "mip_gap": ("mip_rel_gap",)},
+    "SCIPY": {"time_limit_s": ("time_limit",), "node_limit": ("node_limit",), "mip_gap": ("mip_rel_gap",)},
     "SCIP": {
         "time_limit_s": ("limits/time",),
         "seed": ("randomization/randomseedshift",),
+        "node_limit": ("limits/nodes",),
         "mip_gap": ("limits/gap", "limits/absgap"),
         "feasibility_tolerance": ("numerics/feastol",),
     },
@@ -62,6 +65,8 @@ def solver_options(solver: str, options: SolverOptions, time_limit_s: float) -> 
         ours[name] = min(max(ours[name], SMALLEST.get(solver, 0.0)), LARGEST.get(solver, {}).get(name, 1.0))
     if math.isfinite(time_limit_s):
         ours["time_limit_s"] = time_limit_s
+    if options.node_limit is not None:
+        ours["node_limit"] = options.node_limit
     table = OPTIONS.get(solver, {})
     theirs: dict[str, Any] = {word: ours[name] for name, words in table.items() if name in ours for word in words}
     theirs.update(FIXED.get(solver, {}))

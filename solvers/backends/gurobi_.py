@@ -12,6 +12,7 @@ from scipy import sparse
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, SolverOptions
 from solvers.backends.library import LibrarySession
+from solvers.backends.trace import Trace
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -50,11 +51,13 @@ def solver_options(options: SolverOptions) -> dict[str, Any]:
     feasibility = float(np.clip(options.feasibility_tolerance, SMALLEST_TOLERANCE, LARGEST_FEASIBILITY_TOLERANCE))
     integrality = float(np.clip(options.integrality_tolerance, SMALLEST_TOLERANCE, LARGEST_INTEGRALITY_TOLERANCE))
     return {
-        "OutputFlag": 0,
+        "LogToConsole": 0,
+        **({"OutputFlag": 0} if options.log is None else {"LogFile": str(options.log)}),
         "Threads": options.threads,
         "Seed": options.seed % LARGEST_SEED,
         "MIPGap": options.mip_gap,
         "MIPGapAbs": options.mip_gap,
+        "NodeLimit": math.inf if options.node_limit is None else options.node_limit,
         "FeasibilityTol": feasibility,
         "OptimalityTol": feasibility,
         "IntFeasTol": integrality,
@@ -96,14 +99,26 @@ class GurobiSession(LibrarySession):
         if self._refusal is not None:
             return self._refusal
         self._prepare(limits)
+        self._trace = Trace(gurobipy.GRB.INFINITY)
         try:
-            self._model.optimize()
+            if self.model.is_mip:
+                self._model.optimize(self._look)
+            else:
+                self._model.optimize()
         except gurobipy.GurobiError as error:
             return _error_result(error, self._model)
         if self._model.Status == gurobipy.GRB.INTERRUPTED:
             raise KeyboardInterrupt  # gurobipy catches Ctrl-C during a solve, and says it only so
         raw_status = _constant_name(gurobipy.GRB.Status, self._model.Status)
         return self._answer(STATUS.get(raw_status, Status.UNKNOWN), raw_status)
+
+    def _look(self, model: Any, where: int) -> None:
+        """Gurobi's callback: keep what is new. It comes at every turn of the simplex method too, and is quick."""
+        import gurobipy
+
+        about = gurobipy.GRB.Callback
+        if where == about.MIP:
+            self._trace.add(*(model.cbGet(what) for what in (about.RUNTIME, about.MIP_OBJBST, about.MIP_OBJBND)))
 
     def _prepare(self, limits: Limits) -> None:
         import gurobipy
@@ -168,7 +183,7 @@ class Gurobi(Backend):
     package: ClassVar[str] = "gurobipy"
     install: ClassVar[str] = "pip install gurobipy"
     licence: ClassVar[str] = "commercial; without a licence file at most 2,000 variables and 2,000 constraints"
-    capabilities = Capabilities(work=True, stop=True, start=True, sos1=True, indicators=True, ray=True)
+    capabilities = Capabilities(work=True, stop=True, start=True, sos1=True, indicators=True, node_limit=True, ray=True)
 
     def version(self) -> str:
         """The version of the Gurobi library; takes no licence."""

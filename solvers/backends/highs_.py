@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from networks.errors import SolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, SolverOptions
 from solvers.backends.library import LibrarySession
+from solvers.backends.trace import Trace
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 
@@ -42,6 +44,7 @@ BOUNDED = {Status.OPTIMAL, Status.TIME_LIMIT, Status.OTHER_LIMIT, Status.TARGET_
 SMALLEST_TOLERANCE = 1e-10  # HiGHS accepts none below
 SMALLEST_COEFFICIENT = 1e-12  # HiGHS drops smaller ones, and accepts no smaller threshold; its default is 1e-9
 LARGEST_COEFFICIENT = 1e15  # HiGHS refuses larger ones
+NO_LIMIT = 2**31 - 1  # HiGHS's own default for counts
 POLL_S = 0.1  # how often a waiting main thread looks for Ctrl-C where a signal does not wake it
 
 
@@ -49,9 +52,11 @@ def solver_options(options: SolverOptions) -> dict[str, Any]:
     """The options in HiGHS's own words, the time limit excepted."""
     feasibility = max(options.feasibility_tolerance, SMALLEST_TOLERANCE)
     return {
-        "output_flag": False,
+        "output_flag": options.log is not None,
+        "log_to_console": False,
         "threads": options.threads,
         "random_seed": options.seed,
+        "mip_max_nodes": NO_LIMIT if options.node_limit is None else options.node_limit,
         "mip_rel_gap": options.mip_gap,
         "mip_abs_gap": options.mip_gap,
         "primal_feasibility_tolerance": feasibility,
@@ -70,6 +75,7 @@ class HighsSession(LibrarySession):
         import highspy
 
         self._highs = _quiet_highs()
+        self._log = _open_log(self.options.log, self._highs)
         for name, value in solver_options(self.options).items():
             self._set_option(name, value)
         self._accepted = self._pass_model() != highspy.HighsStatus.kError
@@ -115,7 +121,8 @@ class HighsSession(LibrarySession):
         else:
             # HiGHS holds an LP's limit against a clock that runs on from one solve to the next; a MIP's starts afresh.
             self._set_option("time_limit", self._highs.getRunTime() + limits.time_limit_s)
-        with _stopping(self._highs, limits.stop_above):
+        self._trace = Trace()
+        with _watching(self._highs, self._trace, limits.stop_above) if self.model.is_mip else nullcontext():
             _run_interruptibly(self._highs, self._highs.run)
         return self._read(limits)
 
@@ -136,7 +143,7 @@ class HighsSession(LibrarySession):
         raw_status = self._highs.getModelStatus().name
         status = STATUS.get(raw_status, Status.UNKNOWN)
         if status is Status.INTERRUPTED and self._dual_bound(status) >= limits.stop_above:
-            status = Status.TARGET_REACHED  # `_stopping` did it: after Ctrl-C there is no reading
+            status = Status.TARGET_REACHED  # `_watching` did it: after Ctrl-C there is no reading
         return self._answer(status, raw_status)
 
     def _solution(self, status: Status) -> Array | None:
@@ -175,6 +182,8 @@ class HighsSession(LibrarySession):
     def close(self) -> None:
         """Free the model. A run that a second Ctrl-C left behind frees it at its own end."""
         self._highs = None
+        if self._log is not None:
+            self._log.close()
 
 
 class Highs(Backend):
@@ -184,7 +193,7 @@ class Highs(Backend):
     package: ClassVar[str] = "highspy"
     install: ClassVar[str] = "pip install highspy"
     licence: ClassVar[str] = "MIT, no limits"
-    capabilities = Capabilities(stop=True, start=True, ray=True)
+    capabilities = Capabilities(stop=True, start=True, node_limit=True, ray=True)
 
     def version(self) -> str:
         """The version of the HiGHS library."""
@@ -201,26 +210,34 @@ def _quiet_highs() -> Any:
 
     class Quiet(highspy.Highs):  # type: ignore[misc]  # highspy has no types
         def enableCallbacks(self) -> None:  # noqa: N802 (highspy's name)
-            self.silent()
+            self.setOptionValue("log_to_console", False)
             super().enableCallbacks()
 
     return Quiet()
 
 
+def _open_log(path: Path | None, highs: Any) -> IO[str] | None:
+    """The file to which this HiGHS appends its log. Its own option `log_file` would begin the file anew."""
+    if path is None:
+        return None
+    log = path.open("a", encoding="utf-8", buffering=1)  # by lines: a process that is killed leaves what it said
+    highs.cbLogging.subscribe(lambda event: log.write(event.message))
+    return log
+
+
 @contextmanager
-def _stopping(highs: Any, stop_above: float) -> Iterator[None]:
-    """Within, a MILP's search is interrupted once its dual bound is at least `stop_above`.
+def _watching(highs: Any, trace: Trace, stop_above: float) -> Iterator[None]:
+    """Within, a MILP's search is traced, and interrupted once its dual bound is at least `stop_above`.
 
     HiGHS's own option `objective_bound` is for LPs: on a MILP it has given a wrong optimum. HiGHS asks its callback
     some hundred times a second, which costs less than a thousandth of its time.
     """
 
     def look(event: Any) -> None:
-        event.interrupt(event.data_out.mip_dual_bound >= stop_above)  # False too: HiGHS keeps an earlier solve's answer
+        found = event.data_out
+        trace.add(found.running_time, found.mip_primal_bound, found.mip_dual_bound)
+        event.interrupt(found.mip_dual_bound >= stop_above)  # False too: HiGHS keeps an earlier solve's answer
 
-    if stop_above == math.inf:
-        yield
-        return
     highs.cbMipInterrupt.subscribe(look)
     try:
         yield

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from networks.layers import Array
 from solvers.backend import Session
 from solvers.backends.dropped import infeasible_is_in_doubt
+from solvers.backends.trace import Trace
 from solvers.result import SolveResult, Status
 
 
@@ -16,6 +17,7 @@ class LibrarySession(Session):
     """A session whose solver is asked for its answer field by field."""
 
     dropped: ClassVar[float]  # coefficients up to this size the solver takes for zero
+    _trace: Trace  # of the present search, which `_solve` begins
 
     def _answer(self, status: Status, raw_status: str) -> SolveResult:
         """The answer that the library holds, given its status."""
@@ -33,6 +35,7 @@ class LibrarySession(Session):
             x=x,
             row_duals=self._lp_duals() if solved_lp else None,
             ray=self._lp_ray() if status is Status.INFEASIBLE and not self.model.is_mip else None,
+            trace=self._trace.array() if self.model.is_mip else None,
             raw_status=raw_status,
             message=f"{self.backend.name} ended with {raw_status}" if status in (Status.ERROR, Status.UNKNOWN) else "",
             **counts,

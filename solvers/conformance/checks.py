@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     Check(_CUTOFF, "of an LP", searches.no_stop_of_an_lp),
     Check(_CUTOFF, "at a good solution", searches.stop_at_a_good_solution, "stop"),
     Check(_CUTOFF, "at a good bound", searches.stop_at_a_good_bound, "stop"),
+    Check("node limit", "of a hard MILP", searches.node_limit, "node_limit"),
     Check("start", "is the incumbent", searches.start_is_the_incumbent, "start"),
     Check("start", "a bad one does no harm", searches.bad_start, "start"),
     *(

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from solvers.backend import SolverOptions
 from solvers.conformance import models
 from solvers.conformance.candidate import (
     TOLERANCE,
@@ -22,6 +23,7 @@ from solvers.result import SolveResult, Status
 
 FAR = 1e-4  # further from a stop than any tolerance
 DISTANCES = (-1.5, -FAR, FAR, 1.5)  # of a stop from the optimum
+NODES = 20  # that a search is limited to
 SOON_S = 20.0  # far more than a search takes that may stop at once
 ENDED = {Status.OPTIMAL, Status.TARGET_REACHED}
 
@@ -87,6 +89,19 @@ def stop_at_a_good_bound(candidate: Candidate) -> None:
     expect_status(result, {Status.TARGET_REACHED})
     honest(result, 0.0, above=-1.0)
     expect_status(limited, {Status.TIME_LIMIT}, "the next solve")
+
+
+def node_limit(candidate: Candidate) -> None:
+    """A hard search ends after so many nodes, at the same place each time, with a bound that is one."""
+    model = market_split()
+    with candidate.backend.load(model, SolverOptions(node_limit=NODES)) as session:
+        first, second = (sound(session.solve(SOON_S), model) for _ in range(2))
+    expect_status(first, {Status.OTHER_LIMIT})
+    expect_at_most("dual bound", first.dual_bound, 0.0, 2 * TOLERANCE)
+    if math.isfinite(first.dual_bound):  # not every solver says one
+        expect_near("dual bound, the second time", second.dual_bound, first.dual_bound, TOLERANCE)
+    if first.nodes is not None:
+        expect_at_most("nodes", first.nodes, 2 * NODES, 0.0)
 
 
 def stop_with_an_offset(candidate: Candidate) -> None:

@@ -36,6 +36,7 @@ def _verification(cell: Cell) -> dict[str, Any]:
         "time_limit_s": cell.time_limit_s,
         "threads": cell.threads,
         "seed": cell.seed,
+        **({} if cell.node_limit is None else {"node_limit": cell.node_limit}),
         **given_switches(cell),
     }
 

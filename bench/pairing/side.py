@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -142,6 +143,8 @@ class Side:
                 kill_tree(self._process.pid)
             self._process.wait()
             self._stderr.close()
+            with contextlib.suppress(OSError):  # what was not sent has no reader any more
+                self._requests.close()
 
     def _send(self, request: dict[str, Any]) -> None:
         try:

@@ -52,6 +52,7 @@ USUAL = {
     "run": ["suite.toml"],
     "report": ["run"],
     "check": ["run"],
+    "pair": ["suite.toml", "--base", "nosuch", "--head", "nosuch"],
     "train": ["mnist_small", "--epochs", "1"],
 }
 LAST = {"train": ["--data", "no-data"]}  # the last word counts: nothing is downloaded

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -23,6 +23,8 @@ from networks.files import check_no_pipe, read_regular
 
 ROWS, MANIFEST, ARRAYS, LOGS, TORN = "rows.jsonl", "manifest.json", "arrays", "logs", "rows.torn"
 PLAN = "plan.json"  # what the last start was to measure, for those who look from outside
+Place = tuple[int, int]  # of a line in the file of rows: the byte where it begins, and its length
+Placed = tuple[Row, Place]
 LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
 
 
@@ -269,26 +271,30 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
     InputError
         The file cannot be read, or a line is JSON and no row; the message has the file and the line's number.
     """
+    placed, notes = _read_placed(folder)
+    return [row for row, _ in placed], notes
+
+
+def _read_placed(folder: Path) -> tuple[list[Placed], list[str]]:
     path = folder / ROWS
-    rows, notes = [], []
+    placed: list[Placed] = []
+    notes, end = [], 0
     for number, line in enumerate(_read(path).splitlines(keepends=True), start=1):
+        place, end = (end, len(line)), end + len(line)
         if _is_torn(line):
             notes.append(f"{path.name}, line {number}: torn while it was written; passed over")
             continue
         try:
-            rows.append(Row.from_json(line))
+            placed.append((Row.from_json(line), place))
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-    return rows, notes
+    return placed, notes
 
 
-def latest(rows: Iterable[Row]) -> list[Row]:
-    """The last row of each cell, seed and repeat: a cell that failed and was measured again counts once."""
-    return list({(row.cell, row.seed, row.repeat): row for row in rows}.values())
+def load_rows(folder: Path) -> tuple[list[Placed], list[str]]:
+    """The rows of a run that count, the last one of each cell, seed and repeat, and notes.
 
-
-def load_rows(folder: Path) -> tuple[list[Row], list[str]]:
-    """The rows of a run that count, the last one of each cell, and notes.
+    Each row comes with the place of its line, for `read_line`: a cell that failed and was measured again counts once.
 
     Raises
     ------
@@ -297,13 +303,30 @@ def load_rows(folder: Path) -> tuple[list[Row], list[str]]:
     """
     if not folder.is_dir():
         raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
-    rows, notes = read_rows(folder)
-    if not rows:
+    placed, notes = _read_placed(folder)
+    if not placed:
         raise InputError(f"{folder / ROWS}: no complete row; expected one at least")
-    kept = latest(rows)
-    if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} rows were measured again later: the last of each cell counts")
+    kept = list({(row.cell, row.seed, row.repeat): (row, place) for row, place in placed}.values())
+    if len(kept) < len(placed):
+        notes.append(f"{len(placed) - len(kept)} rows were measured again later: the last of each cell counts")
     return kept, notes
+
+
+def read_line(folder: Path, place: Place) -> str:
+    """The text of one row, as it stands in the file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    path, (start, length) = folder / ROWS, place
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(length).decode().rstrip()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Measuring has done this already; here it is done from the files alone, with the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -31,14 +31,13 @@ class _NotReplayedError(Exception):
     """Why a witness cannot be replayed here."""
 
 
-def replay_witnesses(rows: Sequence[Row], folders: Sequence[Path], data_dir: Path | None = None) -> Judgement:
+def replay_witnesses(falsified: Iterable[tuple[int, Row, Path]], data_dir: Path | None = None) -> Judgement:
     """Replay the witness of every falsified row.
 
     Parameters
     ----------
-    rows : sequence of Row
-    folders : sequence of Path, as long
-        The run's folder of each row.
+    falsified : iterable of (int, Row, Path)
+        The row's place among all rows, the row, and its run's folder.
     data_dir : Path, optional
         Folder with the full MNIST set.
 
@@ -48,9 +47,7 @@ def replay_witnesses(rows: Sequence[Row], folders: Sequence[Path], data_dir: Pat
         Its notes say how many witnesses could not be replayed, and why.
     """
     tested, findings, why_not = 0, [], Counter[str]()
-    for index, (row, folder) in enumerate(zip(rows, folders, strict=True)):
-        if row.kind != "verify" or row.verdict != "falsified":
-            continue
+    for index, row, folder in falsified:
         try:
             findings += _replayed(index, row, folder, data_dir)
             tested += 1

@@ -10,7 +10,8 @@
     ├── SolverError                         a back-end cannot be used here
     │   ├── UnknownSolverError (also an InputError)
     │   └── SolverNotInstalledError (also an InputError)
-    └── WorkerError                         a run's worker processes cannot be started
+    ├── WorkerError                         a run's worker processes cannot be started
+    └── PairingError                        two installations cannot be timed against each other
 
 Every message is one line that says what, where, which value, what was expected and, where there is one, the way out.
 What a solver answers (infeasible, a time limit, a licence too small) is a status, never an exception.
@@ -55,3 +56,7 @@ class SolverNotInstalledError(SolverError, InputError):
 
 class WorkerError(RelubenchError):
     """A run's worker processes cannot be started."""
+
+
+class PairingError(RelubenchError):
+    """Two installations cannot be timed against each other: one of them does not answer, or they have nothing alike."""

@@ -17,8 +17,8 @@ MODULES = sorted(path for root in ROOTS.values() for path in root.rglob("*.py"))
 SOLVER_PACKAGES = {"highspy", "gurobipy", "pulp", "cvxpy", "pyscipopt", "cplex", "xpress", "coptpy", "mosek"}
 # The package, and what its modules may import of this project.
 ALLOWED = {"networks": {"networks"}, "solvers": {"networks", "solvers"}, "bench": {"networks", "solvers", "bench"}}
-# The command line offers both; `run` prints the report of what it has measured.
-KNOW_REPORTS = {"bench.cli", "bench.commands.report", "bench.commands.run"}
+# The command line offers both; `run` prints the report of what it has measured, `check` reads runs as reports do.
+KNOW_REPORTS = {"bench.cli", "bench.commands.check", "bench.commands.report", "bench.commands.run"}
 
 
 def name_of(path: Path) -> str:

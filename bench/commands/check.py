@@ -14,6 +14,7 @@ from bench.console import console, errors
 
 if TYPE_CHECKING:
     from bench.judge import Judgement, Side
+    from bench.report.frame import Run
 
 CONTRADICTED = 3  # the exit code where something does not hold
 SHOWN = 20  # findings, of different kinds
@@ -49,15 +50,21 @@ def judge_runs(folders: list[Path], data: Path | None) -> Judgement:
     InputError
         A folder that holds no run.
     """
-    from bench.judge import Judgement, judge
-    from bench.store import load_rows
+    from bench.judge import Judgement
+    from bench.report.frame import load_runs
+
+    run = load_runs(folders)
+    return Judgement(notes=run.notes) + with_witnesses(run, data)
+
+
+def with_witnesses(run: Run, data: Path | None) -> Judgement:
+    """The judgement of the runs' rows, and what running their witnesses forward again adds to it."""
+    from bench.row import Row
     from bench.witnesses import replay_witnesses
 
-    runs = {folder: load_rows(folder) for folder in dict.fromkeys(folders)}
-    rows = [row for found, _ in runs.values() for row in found]
-    places = [folder for folder, (found, _) in runs.items() for _ in found]
-    notes = tuple(note for _, said in runs.values() for note in said)
-    return Judgement(notes=notes) + judge(rows, places) + replay_witnesses(rows, places, data)
+    falsified = run.rows.index[run.rows["kind"].eq("verify") & run.rows["verdict"].eq("falsified")]
+    rows = ((index, Row.from_json(run.raw(index)), run.folder_of(index)) for index in map(int, falsified))
+    return run.judgement + replay_witnesses(rows, data)
 
 
 def show(judgement: Judgement) -> None:

@@ -39,20 +39,26 @@ def report(
 
     Example: relubench report results/quick --out report
     """
-    from bench.report.chapter import chapter_sections
     from bench.report.frame import load_run
-    from bench.report.summary import contradiction_sections, summary_section
-    from bench.report.tables import run_sections
 
     loaded = load_run(run)
     for note in loaded.notes:
         errors.print(f"note: {note}")
-    sections = [*contradiction_sections(loaded), summary_section(loaded), *run_sections(loaded)]
-    wanted = loaded.suite_name == CHAPTER if chapter is None else chapter
-    chapter_tables = chapter_sections(loaded) if wanted else []
-    _print(loaded, [*sections, *chapter_tables], format)
+    show_report(loaded, out, format, chapter)
+
+
+def show_report(run: Run, out: Path | None = None, format: Format = Format.TEXT, chapter: bool | None = None) -> None:
+    """Print the report of what was read, and write it where a folder is given."""
+    from bench.report.chapter import chapter_sections
+    from bench.report.summary import contradiction_sections, summary_section
+    from bench.report.tables import run_sections
+
+    sections = [*contradiction_sections(run), summary_section(run), *run_sections(run)]
+    wanted = run.suite_name == CHAPTER if chapter is None else chapter
+    chapter_tables = chapter_sections(run) if wanted else []
+    _print(run, [*sections, *chapter_tables], format)
     if out is not None:
-        _write(loaded, sections, chapter_tables, out)
+        _write(run, sections, chapter_tables, out)
 
 
 def _print(run: Run, sections: list[Section], format: Format) -> None:
@@ -73,7 +79,7 @@ def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path)
     from bench.store import make_folder, writing
 
     make_folder(out)
-    files = {"report.md": f"# Report on {run.folder.resolve().name}\n\n{to_markdown(sections)}"}
+    files = {"report.md": f"# Report on {', '.join(run.names)}\n\n{to_markdown(sections)}"}
     if chapter:
         pictures = image_section(run, out)
         files["chapter.md"] = (

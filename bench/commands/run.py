@@ -50,7 +50,6 @@ def run(
 
     Example: relubench run quick --jobs 2
     """
-    from bench.commands.check import CONTRADICTED, judge_runs, show_findings
     from bench.limits import Limits, in_force, shared_cores
     from bench.plan import make_plan
     from bench.runlog import keeping_log, log
@@ -66,11 +65,21 @@ def run(
             log.warning("note: %s", note)
             _note(note)
         _measure(plan, store, jobs, limits, logs)
-    if report:
-        from bench.commands.report import report as print_report
+    _conclude(folder, data, report)
 
-        print_report(folder)
-    judgement = judge_runs([folder], data)
+
+def _conclude(folder: Path, data: Path | None, report: bool) -> None:
+    """Read once what was measured, report it and say what does not hold."""
+    from bench.commands.check import CONTRADICTED, show_findings, with_witnesses
+    from bench.commands.report import show_report
+    from bench.report.frame import load_run
+
+    measured = load_run(folder)
+    for note in measured.notes:
+        errors.print(f"note: {note}")
+    if report:
+        show_report(measured)
+    judgement = with_witnesses(measured, data)
     show_findings(judgement)
     if judgement.findings:
         raise typer.Exit(CONTRADICTED)

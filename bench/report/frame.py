@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.choices import BY_PROPAGATION
 from bench.judge import Judgement, judge
 from bench.row import Row
-from bench.store import load_rows, read_manifest
+from bench.store import load_rows, read_line, read_manifest
 from bench.verdict import DONE
 
-# What makes two rows the same question; their bounds bracket the same numbers.
-INSTANCE = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
+# What makes two rows the same question, so that their bounds bracket the same numbers; and what stands for all of it.
+QUESTION = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
+INSTANCE = ["instance"]
 CONTRADICTED = "contradicted"  # the outcome of a row that the judge does not believe
 OUTCOMES = [CONTRADICTED, "failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
 UNMEASURED = (CONTRADICTED, "failed")  # their bounds and seconds are no measurement
@@ -36,50 +40,120 @@ BY_STAGE = "stage_s."  # before the stage's name, in the columns of `tidy`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What a run's folder holds.
+    """What one run's folder holds, or several together.
 
     Attributes
     ----------
-    folder : Path
+    folders : tuple of Path
     rows : DataFrame
-        See `tidy`.
+        See `tidy`; also `run`, the name of each row's run, `suite`, that of its suite, and `bound_gap`.
     targets : DataFrame
         See `by_target`.
-    manifest : dict
-        Empty where there is none.
+    manifests : tuple of dict
+        One a folder; empty where there is none.
     notes : tuple of str
         What was passed over while reading.
     judgement : Judgement
-        What does not hold among the rows.
+        What does not hold among the rows of all runs.
+    places : ndarray, shape (rows, 2), int
+        Where each row's line is in its file: the byte where it begins, and its length.
     """
 
-    folder: Path
+    folders: tuple[Path, ...]
     rows: pd.DataFrame
     targets: pd.DataFrame
-    manifest: dict[str, Any]
+    manifests: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
     judgement: Judgement
+    places: NDArray[np.int64]
+
+    @property
+    def names(self) -> list[str]:
+        """The runs' names, each another one."""
+        return [str(name) for name in self.rows["run"].cat.categories]
 
     @property
     def suite_name(self) -> str:
-        """The suite's name, the folder's where no manifest has it."""
-        return str((self.manifest.get("suite") or {}).get("name") or self.folder.resolve().name)
+        """The suites' names, a folder's where no manifest has it."""
+        return ", ".join(dict.fromkeys(map(_suite_name, self.folders, self.manifests)))
+
+    def folder_of(self, index: int) -> Path:
+        """The folder of the run that a row is of; the row's arrays and its log lie below it."""
+        return self.folders[self.rows["run"].cat.codes[index]]
+
+    def raw(self, index: int) -> str:
+        """The JSON text of a row, as it stands in its run's file.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read any more.
+        """
+        start, length = self.places[index].tolist()
+        return read_line(self.folder_of(index), (start, length))
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run's folder.
+    """Read one run's folder, as `load_runs` does."""
+    return load_runs([folder])
+
+
+def load_runs(folders: Iterable[Path]) -> Run:
+    """Read runs' folders, and judge all their rows together. A folder that is named twice counts once.
 
     Raises
     ------
     InputError
         No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
     """
-    kept, notes = load_rows(folder)
-    judgement = judge(kept, [folder] * len(kept))
-    targets = by_target(kept)
-    frame = without_belief(tidy(kept), judgement.guilty)
+    kept = _distinct(folders)
+    manifests = tuple(map(read_manifest, kept))
+    loaded = [load_rows(folder) for folder in kept]
+    rows = [row for placed, _ in loaded for row, _ in placed]
+    counts = [len(placed) for placed, _ in loaded]
+    judgement = judge(rows, [folder for folder, count in zip(kept, counts, strict=True) for _ in range(count)])
+    frame = without_belief(tidy(rows), judgement.guilty).assign(**_origins(kept, manifests, counts))
+    targets = by_target(rows, frame["instance"])
     gaps = bound_gaps(targets).reindex(frame.index).where(answers_margins(frame))
-    return Run(folder, frame.assign(bound_gap=gaps), targets, read_manifest(folder), tuple(notes), judgement)
+    places = np.array([place for placed, _ in loaded for _, place in placed], dtype=np.int64)
+    notes = tuple(note for folder, (_, notes) in zip(kept, loaded, strict=True) for note in _notes(kept, folder, notes))
+    return Run(kept, frame.assign(bound_gap=gaps), targets, manifests, notes, judgement, places)
+
+
+def _distinct(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Each folder once, by the first of its names."""
+    kept: dict[Path, Path] = {}
+    for folder in folders:
+        kept.setdefault(folder.resolve(), folder)
+    return tuple(kept.values())
+
+
+def _notes(folders: Sequence[Path], folder: Path, notes: Iterable[str]) -> list[str]:
+    """Of several runs each note says of which it is."""
+    return [f"{folder}: {note}" if len(folders) > 1 else note for note in notes]
+
+
+def _origins(folders: Sequence[Path], manifests: Sequence[dict[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
+    """The columns `run` and `suite`, from how many rows each folder has."""
+    codes = np.repeat(np.arange(len(folders)), counts)
+    names = [*map(_suite_name, folders, manifests)]
+    suites = [*dict.fromkeys(names)]
+    of_suites = np.array([suites.index(name) for name in names])
+    return {
+        "run": pd.Categorical.from_codes(codes, pd.Index(run_names(folders))),
+        "suite": pd.Categorical.from_codes(of_suites[codes], pd.Index(suites)),
+    }
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' own names; where two are the same, as many of the folders above as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    depth = next(n for n in itertools.count(1) if len({part[-n:] for part in parts}) == len(parts))
+    return [str(PurePath(*part[-depth:])) for part in parts]
+
+
+def _suite_name(folder: Path, manifest: dict[str, Any]) -> str:
+    return str((manifest.get("suite") or {}).get("name") or folder.resolve().name)
 
 
 def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame:
@@ -91,14 +165,16 @@ def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame
 def tidy(rows: Iterable[Row]) -> pd.DataFrame:
     """One line a row, scalars only.
 
-    Beside the fields of `bench.row.Row`: `clip` as text, `target_count`, `lower_min` and `upper_min` over the targets,
-    `status` (how the row ended), `solved` (whether nothing was left to solve), `outcome` (one of OUTCOMES; None for an
-    attack), `tier` (what the verdict rests on), `reason` (why a row is unknown or failed), every counter as
-    `counter.NAME` and the seconds of every stage as `stage_s.NAME`.
+    Beside the fields of `bench.row.Row`: `instance`, a number for each question (see QUESTION), `clip` as text,
+    `target_count`, `lower_min` and `upper_min` over the targets, `status` (how the row ended), `solved` (whether
+    nothing was left to solve), `outcome` (one of OUTCOMES; None for an attack), `tier` (what the verdict rests on),
+    `reason` (why a row is unknown or failed), every counter as `counter.NAME` and the seconds of every stage as
+    `stage_s.NAME`.
     """
     frame = pd.DataFrame([_scalars(row) for row in rows])
     integers = [name for name in INTEGERS if name in frame]
-    return frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(SECONDS, "float64"))
+    typed = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(SECONDS, "float64"))
+    return typed.assign(instance=typed.groupby(QUESTION, dropna=False, sort=False).ngroup())
 
 
 def _scalars(row: Row) -> dict[str, Any]:
@@ -174,20 +250,20 @@ def _minimum(values: list[float | None]) -> float:
     return math.nan if None in values or not values else min(value for value in values if value is not None)
 
 
-def by_target(rows: Iterable[Row]) -> pd.DataFrame:
+def by_target(rows: Iterable[Row], instances: Iterable[int]) -> pd.DataFrame:
     """One line a row and target.
 
-    Columns: `row` (the line in `tidy`), those of INSTANCE, `target`, `lower`, `upper`, `status` and `stage`.
+    Columns: `row` (the line in `tidy`), `instance` as there, `target`, `lower`, `upper`, `status` and `stage`.
     """
     lines: list[dict[str, Any]] = []
-    for index, row in enumerate(rows):
-        instance = {name: getattr(row, name) for name in INSTANCE} | {"clip": clip_text(row.clip)}
+    for index, (row, instance) in enumerate(zip(rows, instances, strict=True)):
         statuses = row.status if len(row.status) == len(row.targets) else [row_status(row)] * len(row.targets)
         stages = row.stage if len(row.stage) == len(row.targets) else [""] * len(row.targets)
         of_targets = zip(row.targets, row.lower, row.upper, statuses, stages, strict=True)
-        lines += [{"row": index, **instance, **dict(zip(OF_TARGET, values, strict=True))} for values in of_targets]
+        where = {"row": index, "instance": instance}
+        lines += [{**where, **dict(zip(OF_TARGET, values, strict=True))} for values in of_targets]
     frame = pd.DataFrame(lines, columns=["row", *INSTANCE, *OF_TARGET])
-    return frame.astype({"image": "Int64", "lower": "float64", "upper": "float64"})
+    return frame.astype({"lower": "float64", "upper": "float64"})
 
 
 def bound_gaps(targets: pd.DataFrame) -> pd.Series[float]:
@@ -195,7 +271,7 @@ def bound_gaps(targets: pd.DataFrame) -> pd.Series[float]:
 
     Rows with a target that has no finite bound are left out.
     """
-    best = targets.groupby([*INSTANCE, "target"], dropna=False)["upper"].transform("min")
+    best = targets.groupby([*INSTANCE, "target"])["upper"].transform("min")
     gaps = best - targets["lower"]
     missing = gaps.isna().groupby(targets["row"]).any()
     return gaps.groupby(targets["row"]).mean().mask(missing)

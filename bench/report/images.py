@@ -65,9 +65,12 @@ def image_section(run: Run, out: Path) -> list[Section]:
         f"{RIGHT_SIGN} where it is right; {WRONG_SIGN} where it is wrong, with the label in brackets."
     ]
     for picture in PICTURES:
-        row = _choose(run.rows, picture)
-        shown = _load(run.folder, row) if row is not None else None
-        if row is not None and shown is not None:
+        index = _choose(run.rows, picture)
+        if index is None:
+            continue
+        row = run.rows.iloc[index]
+        shown = _load(run.folder_of(index), row)
+        if shown is not None:
             name = f"{FOLDER}/{picture.method}{'_targeted' if picture.targeted else ''}_{picture.network}.png"
             title = _title(picture, row)
             figure = draw(title, *shown)
@@ -78,14 +81,14 @@ def image_section(run: Run, out: Path) -> list[Section]:
     return [Section("Perturbed images", lines=tuple(lines))] if len(lines) > 1 else []
 
 
-def _choose(rows: pd.DataFrame, picture: Picture) -> pd.Series[Any] | None:
-    """The row with arrays whose epsilon is nearest to the preferred one; of those the one with fewest restarts."""
+def _choose(rows: pd.DataFrame, picture: Picture) -> int | None:
+    """The place of the row with arrays whose epsilon is nearest to the preferred one, with the fewest restarts."""
     asked = rows[(rows["network"] == picture.network) & (rows["method"] == picture.method) & (rows["epsilon"] > 0)]
     asked = asked[asked["arrays"].notna() & (asked["target"].notna() == picture.targeted)]
     asked = asked[(asked["kind"] == "attack") | (asked["image"] == 0).fillna(False)]
     distance = (asked["epsilon"] - picture.epsilon).abs()
     ordered = asked.assign(distance=distance).sort_values(["distance", "restarts"], kind="stable")
-    return None if ordered.empty else ordered.iloc[0]
+    return None if ordered.empty else int(ordered.index[0])
 
 
 def _title(picture: Picture, row: pd.Series[Any]) -> str:

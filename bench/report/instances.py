@@ -24,7 +24,7 @@ def per_instance(labelled: pd.DataFrame) -> pd.DataFrame:
     """
     return once(
         labelled.assign(owes_bounds=answers_margins(labelled) & ~labelled["outcome"].isin(UNMEASURED)),
-        [*INSTANCE, "method", "variant", "setup"],
+        [*INSTANCE, "epsilon", "method", "variant", "setup"],
         owes_bounds=("owes_bounds", "any"),
         tier=("tier", _weakest_tier),
         **{name: (name, "median") for name in ["bound_gap", *TIMES]},

@@ -23,16 +23,20 @@ OF_SOLVER = {
 SETTINGS = {name: OF_SOLVER[name] for name in ("threads", "time_limit_s", "mip_gap")} | {
     name: f", {name} {{}}" for name in SWITCHES
 }
+OF_RUN = {"run": ", run {}"}
 OF_ALL = {"clip": ", clip {}", "device": ", device {}"}
 
 
 def with_setup(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with `variant`, the solver's settings that differ in a method, and `setup`: method, variant and the rest.
 
-    A switch at its usual value goes without saying: `settings_lines` says what is usual.
+    A switch at its usual value goes without saying: `settings_lines` says what is usual. Runs of one suite are told
+    apart, which makes them setups to compare; runs of different suites add up.
     """
     parts = [_label_method(part) for _, part in rows.groupby("method")]
-    rest = joined(rows, {name: pattern for name, pattern in OF_ALL.items() if _differs(rows, name)})
+    told = {name: pattern for name, pattern in OF_ALL.items() if _differs(rows, name)}
+    repeated = bool(rows.groupby("suite", observed=True)["run"].nunique().gt(1).any())
+    rest = joined(rows, told | (OF_RUN if repeated else {}))
     labelled = pd.concat(parts).reindex(rows.index)
     return labelled.assign(
         setup=labelled["method"] + labelled["variant"] + rest, variant=labelled["variant"].map(_bare)

@@ -68,7 +68,7 @@ STAGE_TERMS = (
 def _came(labelled: pd.DataFrame) -> pd.DataFrame:
     """One line an instance, setup and stage that it came to, with the stage's median seconds over repeats."""
     columns = [name for name in labelled if str(name).startswith(BY_STAGE)]
-    keys = [*INSTANCE, "setup"]
+    keys = [*INSTANCE, "epsilon", "setup"]
     spent = labelled.melt(keys, columns, var_name="stage", value_name="spent_s").dropna(subset="spent_s")
     spent["stage"] = spent["stage"].str.removeprefix(BY_STAGE)
     return spent.groupby([*keys, "stage"], dropna=False)["spent_s"].median().reset_index()
@@ -81,14 +81,14 @@ def _seconds(came: pd.DataFrame) -> pd.DataFrame:
 
 def _decided(labelled: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """One line an instance, setup and target that a stage decided, with the latest such stage of all repeats."""
-    lines = targets.join(labelled["setup"], on="row", how="inner")
+    lines = targets.join(labelled[["epsilon", "setup"]], on="row", how="inner")
     ranked = lines[lines["stage"] != ""].assign(rank=lambda lines: lines["stage"].map(_rank))
-    return _latest(ranked, [*INSTANCE, "setup", "target"])
+    return _latest(ranked, [*INSTANCE, "epsilon", "setup", "target"])
 
 
 def _ended(decided: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Instances by the last stage that decided one of their targets, and by verdict."""
-    keys = [*INSTANCE, "setup"]
+    keys = [*INSTANCE, "epsilon", "setup"]
     last = _latest(decided, keys).merge(results[[*keys, "outcome"]], on=keys)
     counts = last.groupby([*GROUP, "outcome"]).size().unstack("outcome", fill_value=0)
     return counts.reindex(columns=list(DECIDED), fill_value=0)

@@ -11,16 +11,24 @@ SHOWN = 10  # contradictions; the first few say what is wrong
 
 
 def summary_section(run: Run) -> Section:
-    """The suite, the number of rows, and one line for each machine and set of versions of the manifest."""
-    suite = run.manifest.get("suite") or {}
+    """The suites, the number of rows, and one line for each machine and set of versions of the manifests."""
     kinds = run.rows["kind"].value_counts()
     counts = [f"{kinds[kind]} {kind}" for kind in ("verify", "attack") if kind in kinds]
     wrong = {"failed": run.rows["error"].notna().sum(), CONTRADICTED: len(run.judgement.guilty)}
     rows = "; ".join([", ".join(counts), *(f"{count} {name}" for name, count in wrong.items() if count)])
     lines = [f"{len(run.rows)} rows ({rows})"]
-    lines += [f"Suite: {suite['description']}."] if suite.get("description") else []
-    lines += dict.fromkeys(_machine(start) for start in run.manifest.get("starts", []))
+    lines += _runs(run) if len(run.folders) > 1 else []
+    suites = [manifest.get("suite") or {} for manifest in run.manifests]
+    lines += dict.fromkeys(f"Suite: {suite['description']}." for suite in suites if suite.get("description"))
+    starts = [start for manifest in run.manifests for start in manifest.get("starts", [])]
+    lines += dict.fromkeys(map(_machine, starts))
     return Section(run.suite_name, lines=tuple(lines))
+
+
+def _runs(run: Run) -> list[str]:
+    """Which runs are reported together, and how many rows each has."""
+    counts = run.rows["run"].value_counts(sort=False)
+    return ["Runs: " + ", ".join(f"{name} ({count} rows)" for name, count in counts.items()) + "."]
 
 
 def contradiction_sections(run: Run) -> list[Section]:

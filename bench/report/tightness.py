@@ -59,7 +59,7 @@ COST_TERM = "Total seconds of one method over those of another, on the instances
 
 
 def _lines(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[dict[str, Any]]:
-    bounds = targets.join(labelled[["method", "variant", "total_s"]], on="row", how="inner")
+    bounds = targets.join(labelled[["epsilon", "method", "variant", "total_s"]], on="row", how="inner")
     lines: list[dict[str, Any]] = []
     for variant, part in _by_variant(bounds):
         for epsilon, here in part.groupby("epsilon"):

@@ -13,7 +13,7 @@ import pytest
 
 from bench.commands.check import CONTRADICTED
 from bench.row import Row
-from bench.store import load_rows
+from bench.store import read_rows
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from tests.bench.made_rows import verify_row, write_run
 from tests.conftest import RunCommand, random_network
@@ -42,7 +42,7 @@ def falsified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relubench: RunCom
 
 def rewritten(run: Path, change: Callable[[Row], Row]) -> None:
     """The run with every falsified row changed."""
-    rows = load_rows(run)[0]
+    rows = read_rows(run)[0]
     assert any(row.verdict == "falsified" for row in rows)
     text = "".join((change(row) if row.verdict == "falsified" else row).to_json() + "\n" for row in rows)
     (run / "rows.jsonl").write_text(text, encoding="utf-8")
@@ -50,7 +50,7 @@ def rewritten(run: Path, change: Callable[[Row], Row]) -> None:
 
 def with_witness(run: Path, change: Callable[[Any], Any]) -> None:
     """The run with every falsified row's witness changed."""
-    for row in load_rows(run)[0]:
+    for row in read_rows(run)[0]:
         if row.verdict == "falsified":
             with np.load(run / str(row.arrays)) as file:
                 arrays = {name: file[name] for name in file}
@@ -145,3 +145,12 @@ def test_a_witness_that_cannot_be_replayed_is_noted(
     ended = relubench("check", falsified)
     assert "Traceback" not in ended.err
     assert any(line.startswith("note: ") and "not replayed" in line and why in line for line in ended.err.splitlines())
+
+
+def test_a_run_says_what_was_passed_over_once(falsified: Path, relubench: RunCommand) -> None:
+    again = read_rows(falsified)[0][0].to_json()
+    with (falsified / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(again + "\n")
+    ended = relubench("run", "suite.toml", "--out", "run")
+    assert ended.code == 0, ended.out + ended.err
+    assert ended.err.count("note: 1 rows were measured again later") == 1

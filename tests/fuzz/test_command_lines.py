@@ -53,6 +53,7 @@ USUAL = {
     "status": ["run"],
     "report": ["run"],
     "check": ["run"],
+    "pair": ["suite.toml", "--base", "nosuch", "--head", "nosuch"],
     "train": ["mnist_small", "--epochs", "1"],
 }
 LAST = {"train": ["--data", "no-data"]}  # the last word counts: nothing is downloaded

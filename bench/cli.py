@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import attack, check, export, listing, pair, report, run, train, verify
+from bench.commands import attack, check, export, listing, pair, report, run, status, train, verify
 from networks.errors import RelubenchError
 
 # Click's own; newer typers bring a click of their own and export no more of it than this.
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 for command in (
     run.run,
+    status.status,
     report.report,
     check.check,
     pair.pair,

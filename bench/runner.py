@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from bench.environment import describe, utc_now
 from bench.limits import Limits, in_force
+from bench.outline import line_of, outline
 from bench.plan import Plan, Planned
 from bench.pool import measure_all, start_server
 from bench.row import Row
+from bench.runlog import SHOWN, in_words, log, log_row
 from bench.store import Store
 
 
@@ -67,9 +71,19 @@ def run(
     limits = in_force(plan.suite, jobs, limits)
     missing = unfinished(plan, store, limits)
     if not missing:
+        log.info("run: suite %s, all %d cells are there", plan.suite.name, len(plan.cells))
         return
     start_server()
-    store.start(plan.suite.model_dump(mode="json"), describe(), utc_now())
+    started, environment = utc_now(), describe()
+    store.start(plan.suite.model_dump(mode="json"), environment, started)
+    store.keep_plan(outline(plan, missing, jobs, started).to_dict())
+    _log_start(plan, len(missing), jobs, limits, environment)
+    said = _Said(store)
+
+    def begin(planned: Planned) -> None:
+        said.begin(planned)
+        on_start(planned)
+
     results = measure_all(
         missing,
         plan.data_dir,
@@ -77,7 +91,7 @@ def run(
         jobs=jobs,
         threads=plan.threads,
         limits=limits,
-        on_start=on_start,
+        on_start=begin,
         on_look=on_look,
     )
     with closing(results):
@@ -86,4 +100,40 @@ def run(
                 row = replace(row, arrays=store.save_arrays(planned.digest, arrays))
             row = replace(row, log=store.log_of(planned.digest) if logs else None)
             store.append(row)
+            said.end(row)
             on_row(row)
+    log.info("run: all %d cells are there", len(plan.cells))
+
+
+class _Said:
+    """What is said of the cells in the log, and to those who look from outside."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._running: dict[str, dict[str, Any]] = {}
+
+    def begin(self, planned: Planned) -> None:
+        what = in_words(planned.cell)
+        log.info("start %s: %s", planned.digest[:SHOWN], what)
+        line = line_of(planned)._asdict()
+        self._running[planned.digest] = {"cell": planned.digest, **line, "what": what, "since": utc_now()}
+        self._store.say_running([*self._running.values()])
+
+    def end(self, row: Row) -> None:
+        log_row(row)
+        self._running.pop(row.cell, None)
+        self._store.say_running([*self._running.values()])
+
+
+def _log_start(plan: Plan, missing: int, jobs: int, limits: Limits, environment: dict[str, Any]) -> None:
+    machine = ("cpu", "cores", "device", "platform", "git_commit")
+    named = {
+        "versions": environment["versions"],
+        "machine": {name: environment[name] for name in machine if environment[name]},
+        "limits": asdict(limits) | {"time_limit_s": plan.suite.time_limit_s},
+    }
+    there = len(plan.cells) - missing
+    log.info("run: suite %s, %d cells there, %d to measure, %d at a time", plan.suite.name, there, missing, jobs)
+    log.info("command: %s", " ".join(sys.argv))
+    for name, values in named.items():
+        log.info("%s: %s", name, ", ".join(f"{key} {value}" for key, value in values.items() if value is not None))

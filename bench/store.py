@@ -1,4 +1,4 @@
-"""The files of a run: `manifest.json`, `rows.jsonl` and `arrays/`."""
+"""The files of a run: `manifest.json`, `plan.json`, `rows.jsonl` and `arrays/`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.environment import utc_now
+from bench.progress import failed
 from bench.row import Row, strict_json
 from networks.errors import InputError
 from networks.files import check_no_pipe, read_regular
-from solvers.result import Status
 
 ROWS, MANIFEST, ARRAYS, LOGS, TORN = "rows.jsonl", "manifest.json", "arrays", "logs", "rows.torn"
+PLAN = "plan.json"  # what the last start was to measure, for those who look from outside
 Place = tuple[int, int]  # of a line in the file of rows: the byte where it begins, and its length
 Placed = tuple[Row, Place]
 LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
@@ -76,11 +77,17 @@ class Store:
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
         self.folder = folder
-        self._lock = _hold(folder)
+        self._who = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": utc_now(),
+            "command": " ".join(sys.argv),
+        }
+        self._lock = _hold(folder, self._who)
         try:
             self.notes = tuple(_set_torn_lines_aside(folder / ROWS))
             rows = read_rows(folder)[0] if (folder / ROWS).exists() else []
-            self.finished = {row.cell: row for row in rows if not _failed(row)}
+            self.finished = {row.cell: row for row in rows if not failed(row)}
         except BaseException:
             self.close()
             raise
@@ -113,7 +120,7 @@ class Store:
                 raise
         if new:
             _sync_folder(self.folder)
-        if not _failed(row):
+        if not failed(row):
             self.finished[row.cell] = row
 
     def begin_log(self, cell: str) -> Path:
@@ -144,16 +151,24 @@ class Store:
         with _replacing(self.folder / MANIFEST) as file:
             file.write(text.encode())
 
+    def keep_plan(self, plan: dict[str, Any]) -> None:
+        """Write what this start is to measure, for `bench.outside`."""
+        with _replacing(self.folder / PLAN) as file:
+            file.write(json.dumps(plan).encode() + b"\n")
+
+    def say_running(self, cells: list[dict[str, Any]]) -> None:
+        """Write what is being measured for `bench.outside`; where there is no room for it, the run goes on without."""
+        temporary = self.folder / f"{RUNNING}.tmp"
+        with contextlib.suppress(OSError):
+            temporary.write_bytes(json.dumps({**self._who, "cells": cells}).encode() + b"\n")
+            temporary.replace(self.folder / RUNNING)
+
 
 def _log_name(cell: str) -> str:
     return f"{LOGS}/{cell[:32]}.log"
 
 
-def _failed(row: Row) -> bool:
-    return row.error is not None or Status.ERROR in row.status
-
-
-def _hold(folder: Path) -> FileLock:
+def _hold(folder: Path, who: dict[str, Any]) -> FileLock:
     """The lock on a folder, held, with a file beside it that says who holds it."""
     lock = FileLock(folder / LOCK)
     with writing(folder / LOCK):
@@ -163,7 +178,6 @@ def _hold(folder: Path) -> FileLock:
             raise InputError(
                 f"run folder {folder} is in use by {_holder(folder)}; wait for its end, or name another with --out DIR"
             ) from None
-    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": utc_now(), "command": " ".join(sys.argv)}
     with _replacing(folder / RUNNING) as file:
         file.write(json.dumps(who).encode() + b"\n")
     return lock

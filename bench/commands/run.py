@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from bench.console import console, errors, progress_bar
+from bench.console import console, errors
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from bench.limits import Limits
-    from bench.plan import Plan, Planned
-    from bench.row import Row
+    from bench.plan import Plan
     from bench.store import Store
 
 INTERRUPTED = 130  # what shells give for Ctrl-C
@@ -56,6 +52,7 @@ def run(
     """
     from bench.limits import Limits, in_force, shared_cores
     from bench.plan import make_plan
+    from bench.runlog import keeping_log, log
     from bench.store import Store
     from bench.suite import load_suite
 
@@ -63,9 +60,10 @@ def run(
     limits = in_force(checked, jobs, Limits(hard_limit, memory_limit))
     plan = make_plan(checked, data)
     folder = out or Path("results") / checked.name
-    with Store(folder) as store:
+    with Store(folder) as store, keeping_log(folder, _note):
         for note in (*plan.notes, *shared_cores(jobs, plan.threads), *store.notes):
-            errors.print(f"note: {note}")
+            log.warning("note: %s", note)
+            _note(note)
         _measure(plan, store, jobs, limits, logs)
     _conclude(folder, data, report)
 
@@ -87,14 +85,27 @@ def _conclude(folder: Path, data: Path | None, report: bool) -> None:
         raise typer.Exit(CONTRADICTED)
 
 
+def _note(text: str) -> None:
+    errors.print(f"note: {text}")
+
+
 def _measure(plan: Plan, store: Store, jobs: int, limits: Limits, logs: bool) -> None:
-    """Run the plan with a bar; a signal ends it with its own exit code."""
+    """Run the plan and show how far it is; a signal ends it with its own exit code."""
+    from bench.commands.display import displayed
+    from bench.outline import outline
+    from bench.progress import together
     from bench.runner import run as run_plan
     from bench.runner import unfinished
 
-    cells, done = len(plan.cells), len(plan.cells) - len(unfinished(plan, store, limits))
-    with progress_bar("{task.fields[failed]} failed") as progress, Stopping() as stopping:
-        bar = _Bar(progress, progress.add_task(plan.suite.name, total=cells, completed=done, failed=0), plan.suite.name)
+    missing = unfinished(plan, store, limits)
+    counts = outline(plan, missing, jobs).counts(store.finished)
+    cells, there = len(plan.cells), len(plan.cells) - len(missing)
+    with displayed(counts, plan.suite.name) as display, Stopping() as stopping:
+
+        def on_look() -> None:
+            display.on_look()
+            stopping.raise_if_asked()
+
         try:
             run_plan(
                 plan,
@@ -102,49 +113,18 @@ def _measure(plan: Plan, store: Store, jobs: int, limits: Limits, logs: bool) ->
                 jobs=jobs,
                 limits=limits,
                 logs=logs,
-                on_start=bar.on_start,
-                on_row=bar.on_row,
-                on_look=stopping.raise_if_asked,
+                on_start=display.on_start,
+                on_row=display.on_row,
+                on_look=on_look,
             )
         except KeyboardInterrupt as stop:
-            progress.stop()
+            display.end()
             kept = cells - len(unfinished(plan, store, limits))
             errors.print(f"stopped: {kept} of {cells} cells are in {store.folder}; run it again to go on")
             raise typer.Exit(stop.code if isinstance(stop, Stop) else INTERRUPTED) from None
-    counts = f"{cells} cells, {done} of them were there, {bar.failed} failed"
-    console.print(f"{counts}; the run is in {store.folder}", soft_wrap=True)
-
-
-@dataclass(slots=True)
-class _Bar:
-    """The progress bar: what runs, how much is done, and how much has failed."""
-
-    progress: Progress
-    task: TaskID
-    name: str
-    failed: int = 0
-    running: dict[str, str] = field(default_factory=dict)
-
-    def on_start(self, planned: Planned) -> None:
-        self.running[planned.digest] = planned.cell.describe()
-        self._show(advance=0)
-
-    def on_row(self, row: Row) -> None:
-        from bench.limits import killed_past
-
-        del self.running[row.cell]
-        self.failed += row.error is not None
-        self._show(advance=1)
-        what = " ".join(part for part in (row.network, row.method, row.solver) if part)
-        if row.error is not None:
-            errors.print(f"failed: {what}: {row.error}")
-        elif killed_past(row):
-            errors.print(f"{row.evidence}: {what}")
-
-    def _show(self, advance: int) -> None:
-        first, *others = [*self.running.values()] or [self.name]
-        words = f"{len(self.running)} cells: {first}" if others else first
-        self.progress.update(self.task, description=words, advance=advance, failed=self.failed)
+    failed = together(counts.tallies, "all").counts["failed"]
+    words = f"{cells} cells, {there} of them were there, {failed} failed"
+    console.print(f"{words}; the run is in {store.folder}", soft_wrap=True)
 
 
 class Stop(KeyboardInterrupt):

@@ -50,6 +50,7 @@ USUAL = {
     "attack": ["tiny.safetensors", "--epsilon", "0.01", "--images", "3", "--steps", "2", "--device", "cpu"],
     "export": ["tiny.safetensors", "out.mps", "--epsilon", "0.01", "--target", "3"],
     "run": ["suite.toml"],
+    "status": ["run"],
     "report": ["run"],
     "check": ["run"],
     "pair": ["suite.toml", "--base", "nosuch", "--head", "nosuch"],

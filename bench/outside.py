@@ -1,0 +1,223 @@
+"""A run as seen from outside, while it goes on or after its end: files are read, nothing is locked or written."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from bench.outline import Outline
+from bench.progress import Counts, Line, Running, SeenRow, failed
+from bench.store import PLAN, ROWS, RUNNING, read_manifest
+from networks.errors import InputError
+from networks.files import read_regular
+
+CLOCK_S = 2.0  # that a process may seem younger than its own first line: its start is rounded by the system
+
+
+class State(StrEnum):
+    """How it is with a run."""
+
+    RUNNING = "running"
+    ELSEWHERE = "elsewhere"  # another machine holds it, where alone can be seen whether it still runs
+    FINISHED = "finished"  # every cell of the plan has a row
+    STOPPED = "stopped"  # by a signal or an error, in good order, before its end
+    DIED = "died"  # killed or crashed before its end
+    ENDED = "ended"  # nobody holds it, and there is no plan that says whether all was measured
+
+
+UNFINISHED = (State.STOPPED, State.DIED)
+
+
+class SeenCell(msgspec.Struct, frozen=True):
+    """A cell that is being measured, as `running.json` has it."""
+
+    cell: str
+    kind: str
+    method: str
+    solver: str | None
+    what: str
+    since: str
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds a run's folder, as `running.json` has it."""
+
+    pid: int
+    host: str
+    since: str
+    command: str = ""
+    cells: list[SeenCell] = []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Glance:
+    """What there is to see of a run.
+
+    Attributes
+    ----------
+    state : State
+    suite : str or None
+    holder : Holder or None
+        Who holds it, or held it when it died.
+    counts : Counts
+    last : str or None
+        When the last row came, UTC, ISO 8601; None where there is none.
+    now : float
+        When this was seen, in seconds of the clock.
+    notes : tuple of str
+    """
+
+    state: State
+    suite: str | None
+    holder: Holder | None
+    counts: Counts
+    last: str | None
+    now: float
+    notes: tuple[str, ...]
+
+
+def glance(folder: Path) -> Glance:
+    """Look at a run's folder.
+
+    Raises
+    ------
+    InputError
+        It is no run, or one of its files is not what a run writes; the message names it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
+    held, holder = _holder(folder / RUNNING)  # before the rows: of a cell that ends meanwhile the row is seen
+    plan = _plan(folder / PLAN)
+    rows, torn = _rows(folder / ROWS)
+    if not (held or plan or rows):
+        expected = "expected a folder that `relubench run` wrote"
+        raise InputError(f"{folder} holds no run, neither {RUNNING} nor {PLAN} nor {ROWS}; {expected}")
+    counts, notes = _count(plan, rows, holder.cells if holder else [])
+    state = _state(counts, plan, held=held, holder=holder)
+    if torn and state is not State.RUNNING:  # there, it is being written
+        notes.append(f"{ROWS}: {torn} torn by a crash, not counted")
+    return Glance(state, _suite(folder, plan), holder, counts, _last(rows), datetime.now(UTC).timestamp(), tuple(notes))
+
+
+def seconds_of(moment: str) -> float:
+    """A moment, UTC, ISO 8601, in seconds of the clock."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def _state(counts: Counts, plan: Outline | None, *, held: bool, holder: Holder | None) -> State:
+    if holder is not None and holder.host != socket.gethostname():
+        return State.ELSEWHERE
+    if holder is not None and _is_alive(holder):
+        return State.RUNNING
+    if plan is not None and all(tally.left == 0 for tally in counts.tallies):
+        return State.FINISHED
+    if held:
+        return State.DIED
+    return State.ENDED if plan is None else State.STOPPED
+
+
+def _is_alive(holder: Holder) -> bool:
+    """Whether the process is there, and is not a later one that was given its number."""
+    import psutil
+
+    try:
+        process = psutil.Process(holder.pid)
+        is_it = process.create_time() <= seconds_of(holder.since) + CLOCK_S
+        return is_it and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, OverflowError, ValueError):  # a number that no process can have
+        return False
+
+
+def _count(plan: Outline | None, rows: Iterable[SeenRow], cells: Iterable[SeenCell]) -> tuple[Counts, list[str]]:
+    """The counts, and what there is to say of rows that are not in them."""
+    counts = plan.counts() if plan else Counts(None)
+    for cell in cells:
+        line = Line(cell.kind, cell.method, cell.solver)
+        counts.begin(cell.cell, Running(line, cell.what, seconds_of(cell.since)))
+    there = {cell for line in plan.lines for cell in line.there} if plan else set()
+    missing = {cell for line in plan.lines for cell in line.missing} if plan else set()
+    others = set()
+    for row in rows:
+        of_this_start = row.cell in missing and plan is not None and row.started >= plan.start
+        if plan is None or of_this_start or (row.cell in there and not failed(row)):
+            counts.add(row)
+        elif row.cell not in missing and row.cell not in there:
+            others.add(row.cell)
+    if plan is None:
+        return counts, [
+            f"no {PLAN} here, as of a run of an earlier version: how many cells there are to be is not known"
+        ]
+    note = f"{len(others):,} cells in {ROWS} are not of suite {plan.suite} as it was last run: not counted"
+    return counts, [note] if others else []
+
+
+def _suite(folder: Path, plan: Outline | None) -> str | None:
+    if plan is not None:
+        return plan.suite
+    name = (read_manifest(folder).get("suite") or {}).get("name")
+    return name if isinstance(name, str) else None
+
+
+def _last(rows: list[SeenRow]) -> str | None:
+    """When the last row came: when its cell was begun, and what it took."""
+    if not rows:
+        return None
+    began = datetime.fromisoformat(rows[-1].started)
+    return (began + timedelta(seconds=rows[-1].total_s or 0.0)).isoformat(timespec="milliseconds")
+
+
+def _holder(path: Path) -> tuple[bool, Holder | None]:
+    """Whether a run holds the folder or held it at its death, and who; the file may be empty after a power failure."""
+    try:
+        return True, msgspec.json.decode(read_regular(path), type=Holder)
+    except FileNotFoundError:
+        return False, None
+    except (OSError, ValueError, RecursionError):
+        return True, None
+
+
+def _plan(path: Path) -> Outline | None:
+    try:
+        return msgspec.json.decode(read_regular(path), type=Outline)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}; expected a file that `relubench run` wrote"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not the plan of a run: {error}") from error
+
+
+def _rows(path: Path) -> tuple[list[SeenRow], str]:
+    """The rows that are there whole, and how many lines are torn, in words."""
+    try:
+        lines = read_regular(path).splitlines(keepends=True) if path.exists() else []
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}; expected rows that `relubench run` wrote"
+        ) from error
+    decoder = msgspec.json.Decoder(SeenRow)
+    seen = [_row(path, number, line, decoder) for number, line in enumerate(lines, start=1)]
+    rows = [row for row in seen if row is not None]
+    torn = len(lines) - len(rows)
+    return rows, "" if not torn else "1 line" if torn == 1 else f"{torn} lines"
+
+
+def _row(path: Path, number: int, line: bytes, decoder: msgspec.json.Decoder[SeenRow]) -> SeenRow | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = decoder.decode(line)
+        seconds_of(row.started)
+        return row
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}, line {number}: {error}") from error
+    except (msgspec.DecodeError, RecursionError):
+        return None

@@ -111,12 +111,14 @@ def _index(run: Run, order: NDArray[np.intp]) -> tuple[list[str], list[list[Any]
         frame[name] = rows[column].map(_rounded)
     frame["cell"] = rows["cell"].str[:12]
     values = frame.astype(object)
-    return list(frame), values.where(values.notna(), None).to_numpy().tolist()
+    return [str(name) for name in frame], values.where(values.notna(), None).to_numpy().tolist()
 
 
 def _outcomes(rows: pd.DataFrame) -> pd.Series[str]:
     """Of verifications their outcome; of attacks only whether they failed."""
-    return rows["outcome"].astype(object).mask(rows["error"].notna() & rows["outcome"].isna(), "failed")
+    failed = rows["error"].notna() & rows["outcome"].isna()
+    outcomes: pd.Series[str] = rows["outcome"].astype(object).mask(failed, "failed")
+    return outcomes
 
 
 def _rounded(value: float) -> float | None:
@@ -128,7 +130,8 @@ def _setups(rows: pd.DataFrame) -> pd.Series[str]:
     attacks = rows["kind"].eq("attack")
     of_attacks = rows.loc[attacks, "method"].astype(str) + joined(rows[attacks], OF_ATTACK)
     of_networks = [with_setup(part)["setup"] for _, part in rows[~attacks].groupby("network_digest", observed=True)]
-    return pd.concat([of_attacks, *of_networks]).reindex(rows.index)
+    setups: pd.Series[str] = pd.concat([of_attacks, *of_networks]).reindex(rows.index)
+    return setups
 
 
 def _cell(run: Run, position: int) -> dict[str, Any]:
@@ -162,11 +165,16 @@ def log_of(folder: Path, name: str | None) -> tuple[str, str]:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - LOG_BYTES))
-            text = file.read(LOG_BYTES).decode(errors="replace")
+            text = _whole_lines(file.read(LOG_BYTES), size).decode(errors="replace")
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         return "", f"The log {name} cannot be read: {getattr(error, 'strerror', None) or error}."
     cut = f"The last {LOG_BYTES:,} of {size:,} bytes of {name} in the run's folder."
     return text, cut if size > LOG_BYTES else f"The whole of {name} in the run's folder."
+
+
+def _whole_lines(end: bytes, size: int) -> bytes:
+    """The end of a file of `size` bytes without the line that it begins in the midst of."""
+    return end if len(end) == size else end[end.find(b"\n") + 1 :]
 
 
 def packed(value: Any) -> str:

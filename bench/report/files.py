@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import pandas as pd
 
+from bench.choices import REPORT_FILES
 from bench.report.drawing import Drawing, drawn
 from bench.report.frame import Run
 from bench.report.render import Section
@@ -20,17 +20,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 FIGURES = "figures"  # the folder of the figures' files, beside the texts that link to them
-
-
-class File(StrEnum):
-    """What a report can be written as."""
-
-    HTML = "html"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    CSV = "csv"
-    PARQUET = "parquet"
-    FIGURES = "figures"
+CHAPTER_TITLE = "Chapter 4 of Kolter and Madry, Adversarial Robustness"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,13 +31,16 @@ class Content:
     ----------
     title : str
     sections : tuple of Section
+    chapter : tuple of Section
+        The tutorial chapter's values beside ours; empty where they are not wanted.
     """
 
     title: str
     sections: tuple[Section, ...]
+    chapter: tuple[Section, ...] = ()
 
 
-def write_report(run: Run, content: Content, out: Path, files: Collection[File] = tuple(File)) -> list[str]:
+def write_report(run: Run, content: Content, out: Path, files: Collection[str] = REPORT_FILES) -> list[str]:
     """Write a report's files into a folder, which is made where it is missing; returns their names.
 
     Markdown links to the figures' files, and brings these along.
@@ -58,32 +51,33 @@ def write_report(run: Run, content: Content, out: Path, files: Collection[File] 
         The folder or a file in it cannot be written.
     """
     make_folder(out)
+    wanted = {*files, "figures"} if "markdown" in files else {*files}
     figures = [figure for section in content.sections for figure in section.figures]
-    with_figures = figures and {File.HTML, File.MARKDOWN, File.FIGURES} & {*files}
-    drawings = drawn(figures) if with_figures else {}
-    written: list[str] = []
-    for file in File:
-        if file in files or (file is File.FIGURES and File.MARKDOWN in files):
-            written += WRITERS[file](run, content, drawings, out)
-    return written
+    drawings = drawn(figures) if {"html", "figures"} & wanted else {}
+    return [name for file in REPORT_FILES if file in wanted for name in WRITERS[file](run, content, drawings, out)]
 
 
 def _html(run: Run, content: Content, drawings: Mapping[str, Drawing], out: Path) -> list[str]:
     from bench.report.html.page import page_of
 
-    return _write_text(out, "report.html", page_of(run, content.title, content.sections, drawings))
+    return _write_text(out, "report.html", page_of(run, content.title, _all(content), drawings))
 
 
 def _markdown(run: Run, content: Content, drawings: Mapping[str, Drawing], out: Path) -> list[str]:
+    from bench.report.images import image_section
     from bench.report.markdown import to_markdown
 
-    return _write_text(out, "report.md", f"# {content.title}\n\n{to_markdown(content.sections, figures=FIGURES)}")
+    written = _write_text(out, "report.md", f"# {content.title}\n\n{to_markdown(content.sections, figures=FIGURES)}")
+    if content.chapter:
+        text = to_markdown([*content.chapter, *image_section(run, out)])
+        written += _write_text(out, "chapter.md", f"# {CHAPTER_TITLE}\n\n{text}")
+    return written
 
 
 def _latex(run: Run, content: Content, drawings: Mapping[str, Drawing], out: Path) -> list[str]:
     from bench.report.latex import to_latex
 
-    return _write_text(out, "report.tex", to_latex(content.sections, content.title))
+    return _write_text(out, "report.tex", to_latex(_all(content), content.title))
 
 
 def _csv(run: Run, content: Content, drawings: Mapping[str, Drawing], out: Path) -> list[str]:
@@ -105,14 +99,18 @@ def _figures(run: Run, content: Content, drawings: Mapping[str, Drawing], out: P
 
 
 Writer = Callable[[Run, Content, Mapping[str, Drawing], Path], list[str]]
-WRITERS: dict[File, Writer] = {
-    File.HTML: _html,
-    File.MARKDOWN: _markdown,
-    File.LATEX: _latex,
-    File.CSV: _csv,
-    File.PARQUET: _parquet,
-    File.FIGURES: _figures,
+WRITERS: dict[str, Writer] = {
+    "html": _html,
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": _csv,
+    "parquet": _parquet,
+    "figures": _figures,
 }
+
+
+def _all(content: Content) -> tuple[Section, ...]:
+    return content.sections + content.chapter
 
 
 def write_figures(drawings: Mapping[str, Drawing], folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 
 import pandas as pd
 
@@ -31,15 +32,15 @@ SPECIAL = {
     '"': r"\textquotedbl{}",
     "[": "{[}",  # behind the end of a line, an optional argument
     "]": "{]}",
-    "×": r"$\times$",
+    "\u00d7": r"$\times$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "±": r"$\pm$",
     "∞": r"$\infty$",
     "ε": r"$\varepsilon$",
     "·": r"$\cdot$",
-    "–": "--",
-    "—": "---",
+    "\u2013": "--",
+    "\u2014": "---",
 }
 
 
@@ -59,9 +60,12 @@ def _table(table: Table) -> str:
     cells = table.cells().map(escaped)
     cells.columns = pd.Index([escaped(one_line(str(name))) for name in cells])
     layout = "".join("r" if name in table.formats else _left(cells.iloc[:, i]) for i, name in enumerate(table.frame))
-    place = {"position": "ht", "position_float": "centering"} if len(cells) <= LONGEST else {"environment": "longtable"}
-    styler = cells.style.hide(axis="index")
-    return str(styler.to_latex(hrules=True, column_format=layout, caption=escaped(table.title), **place))
+    as_latex = partial(
+        cells.style.hide(axis="index").to_latex, hrules=True, column_format=layout, caption=escaped(table.title)
+    )
+    if len(cells) > LONGEST:
+        return str(as_latex(environment="longtable"))
+    return str(as_latex(position="ht", position_float="centering"))
 
 
 def _left(cells: pd.Series[str]) -> str:

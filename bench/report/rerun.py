@@ -12,7 +12,7 @@ from bench.choices import BY_PROPAGATION, SWITCHES
 from networks.data import SAMPLE_COUNT
 from solvers.backend import FEASIBILITY_TOLERANCE, INTEGRALITY_TOLERANCE, MIP_GAP
 
-# What the commands call the fields of a row, in the order in which they are written. A field that is null was not asked.
+# What the commands call the fields of a row, in the order in which they are written; a field that is null is left out.
 OF_VERIFY = {
     "image": "--image",
     "epsilon": "--epsilon",
@@ -126,7 +126,7 @@ def _notes(row: Mapping[str, Any], asked_images: int | None) -> Iterator[str]:
     if other:
         yield f"No option sets {', '.join(other)}: `verify` uses others."
     if row.get("hard_limit_s") is not None or row.get("memory_limit_mb") is not None:
-        yield "A run also watches time and memory from outside, and kills what exceeds its limits; the command does not."
+        yield "A run also kills what exceeds its hard limits on time and memory; the command does not."
 
 
 def _is_file(network: str) -> bool:

@@ -22,10 +22,12 @@ from bench.report.frame import Run
 from bench.report.render import Figure, Section, Table, remarks
 
 PAGE_BYTES = 15_000_000  # what a mail or a forge's viewer still takes
+SPARE = 100_000  # of these, for what holds the parts together
 FIGURE_BYTES = 6_000_000  # of all figures together, their data and their pictures
 CELL_BYTES = 6_000_000
-LONGEST = 500  # lines of a table; a longer one is cut, and says so
+LONGEST = 300  # lines of a table; a longer one is cut, and says so
 SOFT_HYPHEN = "\u00ad"
+LONGEST_TEXT = 1000  # characters in a cell of a table
 FILTERABLE = 12  # lines from which on a table has a filter
 
 
@@ -102,8 +104,8 @@ def page_of(run: Run, title: str, sections: Sequence[Section], drawings: Mapping
     InputError
         The run's rows cannot be read any more.
     """
-    bare = to_html(title, sections, drawings)
-    return to_html(title, sections, drawings, embedded_cells(run, min(CELL_BYTES, PAGE_BYTES - 2 * len(bare.encode()))))
+    bare = len(to_html(title, sections, drawings).encode())
+    return to_html(title, sections, drawings, embedded_cells(run, min(CELL_BYTES, PAGE_BYTES - SPARE - bare)))
 
 
 def to_html(
@@ -157,12 +159,16 @@ def _figure(figure: Figure, drawing: Drawing, room: _Room) -> _FigureView:
 
 def _table(table: Table, said: list[str]) -> _TableView:
     shown = replace(table, frame=table.frame.iloc[:LONGEST], grouped="")
-    text = shown.cells()
+    text = shown.cells().map(_short)
     columns = [_Column(_soft(str(name)), name in table.formats) for name in table.frame]
     by_column = [_cells(table, str(name), shown.frame[name], text[name]) for name in text]
     lines = [list(line) for line in zip(*by_column, strict=True)]
-    cut = [f"The first {LONGEST:,} of {len(table.frame):,} lines; report.md has all."] if len(text) < len(table.frame) else []
-    return _TableView(table.title, columns, lines, [*said, *cut])
+    cut = f"The first {LONGEST:,} of {len(table.frame):,} lines; report.md has all."
+    return _TableView(table.title, columns, lines, [*said, cut] if len(lines) < len(table.frame) else said)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
 
 def _soft(header: str) -> str:
@@ -209,7 +215,7 @@ def _library() -> Any:
     import vl_convert
     from markupsafe import Markup
 
-    script = str(vl_convert.javascript_bundle())
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     if "</script" in script.lower():
         raise ValueError("the chart library cannot be embedded: it has the text that ends a script element")
     return Markup(script)

@@ -14,10 +14,11 @@ import pytest
 
 from bench import cli
 from bench.plan import make_plan
-from bench.report.rerun import rerun
+from bench.report.rerun import TOLERANCES, rerun
 from bench.row import Row
 from bench.suite import load_suite
 from bench.worker import measure
+from solvers.backend import SolverOptions
 from tests.bench.made_rows import attack_row, verify_row
 from tests.conftest import random_network
 
@@ -156,3 +157,8 @@ def test_a_targeted_attack_without_arrays_does_not_know_how_many_images_it_chose
 def test_an_attack_on_a_card_asks_for_the_card() -> None:
     assert "--device cuda" in rerun(fields(attack_row(device="NVIDIA H100"))).command
     assert "--device cpu" in rerun(fields(attack_row())).command
+
+
+def test_the_tolerances_that_go_without_saying_are_those_that_are_asked() -> None:
+    options = SolverOptions()
+    assert {name: getattr(options, name) for name in TOLERANCES} == TOLERANCES

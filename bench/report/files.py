@@ -17,7 +17,7 @@ from bench.report.render import Section
 from bench.store import make_folder, writing
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
 FIGURES = "figures"  # the folder of the figures' files, beside the texts that link to them
 CHAPTER_TITLE = "Chapter 4 of Kolter and Madry, Adversarial Robustness"
@@ -87,7 +87,7 @@ def _csv(run: Run, content: Content, drawings: Mapping[str, Drawing], out: Path)
 
 
 def _parquet(run: Run, content: Content, drawings: Mapping[str, Drawing], out: Path) -> list[str]:
-    import pyarrow.parquet
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
     with writing(out / "rows.parquet"), (out / "rows.parquet").open("wb") as file:
         pyarrow.parquet.write_table(_columns(run.rows), file, compression="zstd")
@@ -132,7 +132,7 @@ def write_figures(drawings: Mapping[str, Drawing], folder: Path) -> list[str]:
 
 def write_csv(rows: pd.DataFrame, file: IO[bytes]) -> None:
     """One line a row, comma-separated; what is missing is empty."""
-    import pyarrow.csv
+    import pyarrow.csv  # type: ignore[import-untyped]
 
     table = _columns(rows)
     for place, column in enumerate(table.schema):

@@ -270,7 +270,9 @@ def test_out_writes_the_report_and_tidy_rows(tmp_path: Path) -> None:
     )
     done = run_report(folder, "--out", tmp_path / "out", "--format", "markdown")
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.md", "rows.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("report.html", "report.md", "report.tex", "rows.csv", "rows.parquet")
+    }
     written = (tmp_path / "out" / "report.md").read_text()
     assert written.startswith("# Report on run\n")
     assert done.stdout in written
@@ -280,7 +282,7 @@ def test_out_writes_the_report_and_tidy_rows(tmp_path: Path) -> None:
 
 
 def test_csv_prints_a_line_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report(write_run(tmp_path, [verify_row(), verify_row(image=1)]), format=Format.CSV)
+    report([write_run(tmp_path, [verify_row(), verify_row(image=1)])], format=Format.CSV)
     frame = pd.read_csv(StringIO(capsys.readouterr().out))
     assert frame["image"].tolist() == [0, 1]
     assert frame["bound_gap"].tolist() == [3.0, 3.0]

@@ -36,7 +36,7 @@
     try {
       const { view } = await vegaEmbed(place, spec, { actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } });
       all(".drawn", canvas).forEach((old) => old !== place && old.remove());
-      view.addEventListener("click", (event, item) => item && item.datum && item.datum.cell && open(item.datum.cell));
+      view.addEventListener("click", (event, item) => item && item.datum && item.datum.cell && openNamed(String(item.datum.cell), item.datum.run));
     } catch (error) {
       place.remove();
       if (picture) picture.hidden = false;
@@ -123,7 +123,7 @@
     const text = write ? write(key(cell)) : String(key(cell));
     if (index === 0) {
       const button = make("button", { type: "button", className: "link", textContent: text });
-      button.addEventListener("click", () => open(cell.cell));
+      button.addEventListener("click", () => open(cell));
       return make("th", { scope: "row" }, button);
     }
     const style = name === "outcome" ? "outcome " + cell.outcome : kind || "";
@@ -185,21 +185,24 @@
   }
 
   // One cell: its row, its log and the command that asks it again.
-  const opened = () => location.hash.startsWith("#cell=") && open(location.hash.slice(6));
+  const opened = () => location.hash.startsWith("#cell=") && openNamed(...decodeURIComponent(location.hash.slice(6)).split("@"));
+  async function openNamed(name, run) {
+    await ready;
+    const named = cells.filter((each) => name.startsWith(each.cell) || each.cell.startsWith(name));
+    const cell = named.find((each) => each.run === run) || named[0];
+    if (cell) await open(cell);
+  }
   const titled = (title, ...children) => [make("h3", { textContent: title }), ...children];
   const ready = start().catch((error) => {
     find("#count").textContent = "This browser cannot unpack the cells (" + error.message + "); rows.csv has them.";
   });
-  async function open(name) {
-    await ready;
-    const cell = cells.find((each) => name.startsWith(each.cell) || each.cell.startsWith(name));
-    if (!cell) return;
+  async function open(cell) {
     const found = (await unpacked("block-" + Math.floor(cell.position / BLOCK)))[cell.position % BLOCK];
     find("#cell-h").textContent = SHOWN.instance[0](cell) + ", epsilon " + cell.epsilon + ": " + cell.setup;
     find("#cell-body").replaceChildren(facts(found.row, cell), ...again(found), ...targets(found.row), ...log(found), ...whole(found.row));
     if (!find("#cell").open) find("#cell").showModal();
     find("#cell").scrollTop = 0;
-    history.replaceState(null, "", "#cell=" + cell.cell);
+    history.replaceState(null, "", "#cell=" + encodeURIComponent(cell.cell + (cell.run ? "@" + cell.run : "")));
   }
   find("#cell").addEventListener("close", () => history.replaceState(null, "", "#cells"));
   find("#cell").addEventListener("click", (event) => event.target === find("#cell") && find("#cell").close());

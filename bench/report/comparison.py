@@ -66,7 +66,7 @@ def ended_table(contest: Contest) -> Table:
     frame = counts.reindex(contest.competitors)[ordered].astype(int)
     frame.insert(0, "n", frame.sum(axis=1))
     terms = (SOLVED_TERM,) if contest.ends == (SOLVED,) else (DECIDED_TERM,)
-    return Table(contest.title, _flat(frame), dict.fromkeys(map(str, frame), count), terms, _counted(contest))
+    return Table(contest.title, _flat(frame, contest), dict.fromkeys(map(str, frame), count), terms, _counted(contest))
 
 
 SOLVED_TERM = (
@@ -104,7 +104,7 @@ def full_table(contest: Contest) -> Table:
         *_ties(best.ties),
     )
     formats: dict[str, Format] = {**dict.fromkeys(map(str, frame), seconds), "share of\nthe best": _whole_percent}
-    return Table(f"{contest.title}: all instances, with penalties", _flat(frame), formats, FULL_TERMS, notes)
+    return Table(f"{contest.title}: all instances, with penalties", _flat(frame, contest), formats, FULL_TERMS, notes)
 
 
 FULL_TERMS = (
@@ -141,7 +141,7 @@ def common_table(contest: Contest) -> Table:
     ordered = [name for name in contest.competitors if name in contest.common]
     frame = _summary(contest.common[ordered].to_numpy(), "mean", ordered)
     formats: dict[str, Format] = dict.fromkeys(map(str, frame), seconds)
-    return Table(f"{contest.title}: what all solved", _flat(frame), formats, (), (_shared(contest),))
+    return Table(f"{contest.title}: what all solved", _flat(frame, contest), formats, (), (_shared(contest),))
 
 
 def parts_table(contest: Contest) -> Table:
@@ -152,7 +152,7 @@ def parts_table(contest: Contest) -> Table:
     frame = frame.reindex(ordered)
     frame["times\nthe first"] = frame["total"] / frame["total"].iloc[0]
     formats: dict[str, Format] = {**dict.fromkeys(map(str, frame), seconds), "times\nthe first": ratio}
-    return Table(f"{contest.title}: total times", _flat(frame), formats, (PARTS_TERM,), (_shared(contest),))
+    return Table(f"{contest.title}: total times", _flat(frame, contest), formats, (PARTS_TERM,), (_shared(contest),))
 
 
 PARTS_TERM = (
@@ -249,5 +249,5 @@ def _whole_percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.rename_axis("competitor").rename_axis(None, axis="columns").reset_index()
+def _flat(frame: pd.DataFrame, contest: Contest) -> pd.DataFrame:
+    return frame.rename_axis(contest.kind).rename_axis(None, axis="columns").reset_index()

@@ -34,6 +34,8 @@ class Contest:
         What is compared, e.g. `Solvers on the MILP`.
     what : str
         The same within a sentence, e.g. `the MILP`.
+    kind : str
+        What the competitors are: `solver`, or `method` with its settings.
     lines : DataFrame
         One line a question and competitor: `question`, `instance`, `competitor`, `ended` (how, in words), `done`
         (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds), `limit_s` (NaN
@@ -46,6 +48,7 @@ class Contest:
 
     title: str
     what: str
+    kind: str
     lines: pd.DataFrame
     ends: tuple[str, ...]
     settings: int = 1
@@ -151,7 +154,7 @@ def _solver_contest(what: str, rows: pd.DataFrame) -> Contest:
     questions = rows.groupby(["instance", *differ], dropna=False, observed=True).ngroup()
     settings = len(rows[differ].drop_duplicates()) if differ else 1
     lines = _lines(rows, questions, names, ended, (SOLVED,))
-    return Contest(f"Solvers on {what}", what, lines, (SOLVED,), settings)
+    return Contest(f"Solvers on {what}", what, "solver", lines, (SOLVED,), settings)
 
 
 def setup_contest(labelled: pd.DataFrame) -> Contest | None:
@@ -170,7 +173,7 @@ def setup_contest(labelled: pd.DataFrame) -> Contest | None:
     lines = _lines(
         labelled, labelled["instance"], labelled["setup"], undecided.mask(decided, labelled["outcome"]), ends
     )
-    return Contest("Setups against each other", "all setups", lines, ends)
+    return Contest("Setups against each other", "all setups", "method", lines, ends)
 
 
 def _lines(

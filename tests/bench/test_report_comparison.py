@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from bench.report.comparison import comparison_sections
@@ -33,7 +32,7 @@ def compared(folder: Path, *rows: Row) -> dict[str, Table]:
     return {table.title: table for section in comparison_sections(made_run(folder, *rows)) for table in section.tables}
 
 
-def lines(table: Table) -> pd.DataFrame:
+def lines(table: Table) -> Any:
     """The table by competitor or pair, with its headers in one line."""
     frame = table.frame.rename(columns=lambda name: name.replace("-\n", "").replace("\n", " "))
     return frame.set_index(frame.columns[0])
@@ -149,10 +148,8 @@ def test_solvers_are_compared_at_equal_settings(tmp_path: Path) -> None:
 def test_two_settings_of_an_instance_are_not_two_instances_for_an_interval(tmp_path: Path) -> None:
     once = [milp(solver, image, 1.0 + 3 * image * (solver == "cbc")) for solver in ("cbc", "highs") for image in (0, 1)]
     twice = [*once, *(milp(row.solver or "", row.image or 0, row.total_s or 0.0, goal="verdict") for row in once)]
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    first, second = (
-        lines(compared(tmp_path / name, *rows)[SOLVERS + PAIRS]) for name, rows in (("a", once), ("b", twice))
-    )
+    first = lines(compared(tmp_path / "a", *once)[SOLVERS + PAIRS])
+    second = lines(compared(tmp_path / "b", *twice)[SOLVERS + PAIRS])
     assert first[["times", "from", "to"]].values.tolist() == second[["times", "from", "to"]].values.tolist()
 
 

@@ -36,9 +36,9 @@ class Contest:
     kind : str
         What the competitors are: `solver`, or `method` with its settings.
     lines : DataFrame
-        One line a question and competitor: `question`, `instance`, `competitor`, `ended` (how, in words), `done`
-        (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds), `limit_s` (NaN
-        without a time limit) and `row`, the first of its rows.
+        One line a question and competitor: `question`, `instance`, `competitor`, `method`, `epsilon`, `ended` (how, in
+        words), `done` (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds),
+        `limit_s` (NaN without a time limit) and `row`, the first of its rows.
     ends : tuple of str
         The words for ends that lack nothing.
     settings : int
@@ -54,10 +54,10 @@ class Contest:
 
     @cached_property
     def competitors(self) -> list[str]:
-        """Of the field first who solves the most, of these the fastest by mean penalised time; then who is outside."""
+        """The field by how many it solved, then by geometric mean with penalties; behind it the others."""
         order = pd.DataFrame(
             {"outside": ~self.asked.columns.isin(self.seconds.columns)}, index=self.asked.columns
-        ).assign(open=-self.seconds.notna().sum(), mean=self.full.mean())
+        ).assign(open=-self.seconds.notna().sum(), mean=self.full.apply(np.log).mean())
         return [str(name) for name in order.sort_values(["outside", "open", "mean"], kind="stable").index]
 
     @cached_property
@@ -192,6 +192,8 @@ def _lines(
         {
             QUESTION: questions,
             "instance": rows["instance"],
+            "method": rows["method"],
+            "epsilon": rows["epsilon"],
             NAME: pd.Categorical(names),
             "rank": pd.Categorical(told, words).codes,
             "row": rows.index,
@@ -201,7 +203,7 @@ def _lines(
     )
     seconds = {part: (part, "median") for part in PARTS}
     grouped = ranked.groupby([QUESTION, NAME], observed=True, sort=False)
-    firsts = {name: (name, "first") for name in ("instance", "row")}
+    firsts = {name: (name, "first") for name in ("instance", "method", "epsilon", "row")}
     lines = grouped.agg(rank=("rank", "min"), limit_s=("limit_s", "max"), **firsts, **seconds).reset_index()
     kinds = pd.Categorical.from_codes(lines["rank"].astype(int).to_numpy(), pd.Index(words))
     return lines.assign(ended=kinds, done=lines["rank"] >= len(words) - len(ends))

@@ -1,0 +1,117 @@
+"""Two runs through all lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.compare.answers import compare_answers
+from bench.compare.comparison import Comparison
+from bench.compare.pairs import Machine, inequality, joined
+from bench.compare.times import compare_times
+from bench.compare.work import THRESHOLD, compare_work
+from bench.judge import judge
+from bench.row import Row
+from bench.store import latest, read_manifest, read_rows
+from networks.errors import InputError
+
+SIDES = ("BASE", "HEAD")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFiles:
+    """What a run's folder holds; no rows where nothing was measured."""
+
+    folder: Path
+    rows: list[Row]
+    manifest: dict[str, Any]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> RunFiles:
+        """Read a run.
+
+        Raises
+        ------
+        InputError
+            No such folder, no file of rows in it, or a line that is no row.
+        """
+        if not folder.is_dir():
+            raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
+        rows, notes = read_rows(folder)
+        return cls(folder, latest(rows), read_manifest(folder), tuple(notes))
+
+    @property
+    def suite(self) -> str:
+        """The suite's name; empty where no manifest says it."""
+        return str((self.manifest.get("suite") or {}).get("name") or "")
+
+
+def compare_runs(base: RunFiles, head: RunFiles, *, work_threshold: float = THRESHOLD) -> Comparison:
+    """Two runs, lane by lane.
+
+    Parameters
+    ----------
+    work_threshold : float
+        See `bench.compare.work`.
+    """
+    machines = Machine.of(base.manifest), Machine.of(head.manifest)
+    folders = (base.folder, head.folder)
+    compared = compare_rows(base.rows, head.rows, *machines, folders=folders, work_threshold=work_threshold)
+    said = [f"{side}: {note}" for side, run in zip(SIDES, (base, head), strict=True) for note in run.notes]
+    notes = (*said, *_about(base, head), *compared.notes)
+    return Comparison(str(base.folder), str(head.folder), compared.lanes, notes)
+
+
+def compare_rows(
+    base: Sequence[Row],
+    head: Sequence[Row],
+    base_machine: Machine,
+    head_machine: Machine,
+    *,
+    folders: tuple[Path, Path] = (Path(), Path()),
+    work_threshold: float = THRESHOLD,
+) -> Comparison:
+    """The rows of two runs, lane by lane; the last row of each cell alone.
+
+    Parameters
+    ----------
+    folders : pair of Path
+        Of the two runs, for the judge, who reads the arrays of attacks.
+    """
+    pairs, only_base, only_head = joined(base, head, inequality(base_machine, head_machine))
+    places = [folders[0]] * len(base) + [folders[1]] * len(head)
+    judgement = judge([*base, *head], places)  # together: what one says may refute the other
+    answers = compare_answers(pairs, only_base, only_head, judgement)
+    lanes = (answers, compare_work(pairs, work_threshold), compare_times(pairs))
+    return Comparison(*SIDES, lanes, tuple(_about_pairs(pairs, only_base, only_head)))
+
+
+def _about(base: RunFiles, head: RunFiles) -> list[str]:
+    """What sets the runs apart as a whole."""
+    notes = [
+        f"{side} has no rows: nothing was measured"
+        for side, run in zip(SIDES, (base, head), strict=True)
+        if not run.rows
+    ]
+    if base.suite and head.suite and base.suite != head.suite:
+        notes.append(f"the runs are of two suites, {base.suite} and {head.suite}")
+    return notes
+
+
+def _about_pairs(pairs: Sequence[Any], only_base: Sequence[Row], only_head: Sequence[Row]) -> list[str]:
+    notes = [] if pairs or not (only_base and only_head) else ["the runs have no cell in common"]
+    retrained = {row.network for row in only_base} & {row.network for row in only_head} - {
+        pair.head.network for pair in pairs
+    }
+    weights = {row.network: row.network_digest for row in only_base}
+    notes += [
+        f"network {name} has other weights in HEAD"
+        for name in sorted(retrained)
+        if any(row.network == name and row.network_digest != weights[name] for row in only_head)
+    ]
+    return notes + [
+        f"not held to exact counts: {reason}" for reason in dict.fromkeys(p.unequal for p in pairs) if reason
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.compare.comparison import WRONG, Excluded, Finding, Lane, Level
 from bench.compare.pairs import CLOSED_FORM, Pair, failed, words_of
-from bench.judge import Judgement
+from bench.judge import finding as judge_finding
 from bench.judge.facts import AGREEMENT
 from bench.row import Row
 
@@ -22,7 +22,7 @@ Changes = Iterator[tuple[str, Any, Any, str]]  # what, the two values, and what 
 
 
 def compare_answers(
-    pairs: Sequence[Pair], only_base: Sequence[Row], only_head: Sequence[Row], judgement: Judgement
+    pairs: Sequence[Pair], only_base: Sequence[Row], only_head: Sequence[Row], wrong: Sequence[Finding] = ()
 ) -> Lane:
     """What is answered otherwise, or is wrong.
 
@@ -30,10 +30,10 @@ def compare_answers(
     ----------
     only_base, only_head : sequence of Row
         The cells that only one run has.
-    judgement : Judgement
-        Of all rows together.
+    wrong : sequence of Finding
+        What the judge has found (`contradiction`).
     """
-    findings: list[Finding] = [_contradiction(finding) for finding in judgement.findings]
+    findings: list[Finding] = list(wrong)
     excluded: list[Excluded] = []
     cells = values = 0
     for pair in pairs:
@@ -49,12 +49,15 @@ def compare_answers(
     return Lane("answers", WRONG, cells, values, tuple(findings), tuple(excluded))
 
 
-def _contradiction(finding: Any) -> Finding:
-    sides = [side.told for side in finding.sides]
-    wrong = " and ".join(dict.fromkeys(side.who for side in finding.guilty))
-    return Finding(
-        Level.FAILURE, f"{finding.where}: {wrong}", finding.check, sides[0], sides[-1], f"wrong: {finding.message}"
-    )
+def contradiction(finding: judge_finding.Finding, base_count: int) -> Finding:
+    """What the judge of the rows of BASE, so many, and of HEAD has found."""
+    guilty = [side for side in finding.guilty if side.row >= base_count] or list(finding.guilty)
+    said = [
+        "; ".join(side.told for side in finding.sides if (side.row < base_count) is of_base) or ABSENT
+        for of_base in (True, False)
+    ]
+    where = f"{finding.where}: {' and '.join(dict.fromkeys(side.who for side in guilty))}"
+    return Finding(Level.FAILURE, where, finding.check, said[0], said[1], f"wrong: {finding.message}")
 
 
 def _failure(pair: Pair) -> list[Finding]:

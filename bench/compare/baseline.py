@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.compare.lanes import RunFiles
 from bench.compare.pairs import asked_of, failed
+from bench.judge import judge
 from bench.outcome import plain
 from bench.row import Row
 from bench.store import MANIFEST, ROWS, make_folder, writing
@@ -32,12 +33,9 @@ def make_baseline(head: RunFiles, base: Path) -> str:
     Raises
     ------
     InputError
-        HEAD has no rows or failed cells, or the folder cannot be written.
+        HEAD has no rows, failed cells or contradictions, or the folder cannot be written.
     """
-    wrong = sum(map(failed, head.rows))
-    if wrong or not head.rows:
-        what = f"{wrong} of its {len(head.rows)} cells failed" if wrong else "it has no rows"
-        raise InputError(f"--update: {head.folder} is no baseline: {what}; run the suite again")
+    _check_sound(head)
     rows = sorted(head.rows, key=_order)
     texts = {
         ROWS: "".join(json.dumps(_kept(row), allow_nan=False) + "\n" for row in rows),
@@ -48,6 +46,15 @@ def make_baseline(head: RunFiles, base: Path) -> str:
         with writing(base / name):
             (base / name).write_text(text, encoding="utf-8")
     return f"{base} is now the baseline: {len(rows)} cells of {head.folder}"
+
+
+def _check_sound(head: RunFiles) -> None:
+    wrong = sum(map(failed, head.rows))
+    what = f"{wrong} of its {len(head.rows)} cells failed" if wrong else "" if head.rows else "it has no rows"
+    found = () if what else judge(head.rows, [head.folder] * len(head.rows)).findings
+    if what or found:
+        why = what or f"it contradicts itself: {found[0]}"
+        raise InputError(f"--update: {head.folder} is no baseline: {why}; mend what is wrong and run the suite again")
 
 
 def _order(row: Row) -> str:

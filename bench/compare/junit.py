@@ -25,7 +25,7 @@ def as_junit(comparison: Comparison) -> str:
         suite.add_testcases([summary, *_cases(lane)])
         document.add_testsuite(suite)
     document.update_statistics()
-    return str(document.tostring().decode())
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{document.tostring().decode()}\n'
 
 
 def _cases(lane: Lane) -> list[Any]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.compare.answers import compare_answers
-from bench.compare.comparison import Comparison
+from bench.compare.answers import compare_answers, contradiction
+from bench.compare.comparison import Comparison, Finding
 from bench.compare.pairs import Machine, inequality, joined
 from bench.compare.times import compare_times
 from bench.compare.work import THRESHOLD, compare_work
+from bench.judge import finding as judge_finding
 from bench.judge import judge
 from bench.row import Row
 from bench.store import latest, read_manifest, read_rows
 from networks.errors import InputError
 
 SIDES = ("BASE", "HEAD")
+BY_INPUTS = ("bracket", "claim", "verdict")  # the judge's checks against inputs, which no version of a program changes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,16 +52,15 @@ class RunFiles:
 
 
 def compare_runs(base: RunFiles, head: RunFiles, *, work_threshold: float = THRESHOLD) -> Comparison:
-    """Two runs, lane by lane.
+    """Two runs, lane by lane, and each of them judged.
 
     Parameters
     ----------
     work_threshold : float
         See `bench.compare.work`.
     """
-    machines = Machine.of(base.manifest), Machine.of(head.manifest)
-    folders = (base.folder, head.folder)
-    compared = compare_rows(base.rows, head.rows, *machines, folders=folders, work_threshold=work_threshold)
+    unequal = inequality(Machine.of(base.manifest), Machine.of(head.manifest))
+    compared = compare_rows(base.rows, head.rows, unequal, wrong=_wrong(base, head), work_threshold=work_threshold)
     said = [f"{side}: {note}" for side, run in zip(SIDES, (base, head), strict=True) for note in run.notes]
     notes = (*said, *_about(base, head), *compared.notes)
     return Comparison(str(base.folder), str(head.folder), compared.lanes, notes)
@@ -68,25 +69,40 @@ def compare_runs(base: RunFiles, head: RunFiles, *, work_threshold: float = THRE
 def compare_rows(
     base: Sequence[Row],
     head: Sequence[Row],
-    base_machine: Machine,
-    head_machine: Machine,
+    unequal: Callable[[Row, Row], str],
     *,
-    folders: tuple[Path, Path] = (Path(), Path()),
+    wrong: Sequence[Finding] = (),
     work_threshold: float = THRESHOLD,
 ) -> Comparison:
-    """The rows of two runs, lane by lane; the last row of each cell alone.
+    """The rows of two runs, lane by lane; of each cell the last row alone.
 
     Parameters
     ----------
-    folders : pair of Path
-        Of the two runs, for the judge, who reads the arrays of attacks.
+    unequal : callable
+        Says why two rows of one cell need not repeat each other's steps, empty where they must
+        (`bench.compare.pairs.inequality`).
+    wrong : sequence of Finding
+        What the judge has found.
     """
-    pairs, only_base, only_head = joined(base, head, inequality(base_machine, head_machine))
-    places = [folders[0]] * len(base) + [folders[1]] * len(head)
-    judgement = judge([*base, *head], places)  # together: what one says may refute the other
-    answers = compare_answers(pairs, only_base, only_head, judgement)
+    pairs, only_base, only_head = joined(base, head, unequal)
+    answers = compare_answers(pairs, only_base, only_head, wrong)
     lanes = (answers, compare_work(pairs, work_threshold), compare_times(pairs))
     return Comparison(*SIDES, lanes, tuple(_about_pairs(pairs, only_base, only_head)))
+
+
+def _wrong(base: RunFiles, head: RunFiles) -> list[Finding]:
+    """What contradicts an input, or its own run: both are judged together, as what one found may refute the other."""
+    count = len(base.rows)
+    if not base.rows and not head.rows:
+        return []
+    places = [base.folder] * count + [head.folder] * len(head.rows)
+    found = judge([*base.rows, *head.rows], places).findings
+    return [contradiction(item, count) for item in found if _counts(item, count)]
+
+
+def _counts(finding: judge_finding.Finding, base_count: int) -> bool:
+    """Whether it holds against a run: what rows of both contradict may else be the change that is being judged."""
+    return finding.check in BY_INPUTS or len({side.row < base_count for side in finding.sides}) == 1
 
 
 def _about(base: RunFiles, head: RunFiles) -> list[str]:

@@ -24,7 +24,7 @@ def _text(comparison: Comparison, most: int) -> str:
     folded = [
         section for level in (Level.WARNING, Level.NOTICE) for section in finding_sections(comparison, level, most)
     ]
-    parts = [to_markdown(open_sections, 3), *map(_folded, [*folded, *detail_sections(comparison)])]
+    parts = [to_markdown(open_sections, 3), *map(_folded, [*folded, *detail_sections(comparison, most)])]
     return "\n".join(parts)
 
 

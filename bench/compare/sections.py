@@ -31,10 +31,11 @@ def summary_section(comparison: Comparison) -> Section:
     frame = pd.DataFrame(lines, columns=columns)
     formats = dict.fromkeys(columns[2:], count)
     terms = ("cells, values: how many were compared; not compared: cells with a value that could not be.",)
+    told = (f"BASE: {comparison.base}", f"HEAD: {comparison.head}", *comparison.notes)
     return Section(
-        f"{comparison.base} -> {comparison.head}",
+        f"{comparison.verdict[0].upper()}{comparison.verdict[1:]}",
         tables=(Table("Lanes", frame, formats, terms),),
-        lines=(f"{comparison.verdict[0].upper()}{comparison.verdict[1:]}.", *comparison.notes),
+        lines=told,
     )
 
 
@@ -46,12 +47,12 @@ def finding_sections(comparison: Comparison, level: Level, most: int = SHOWN) ->
     return [Section(HEADINGS[level], tables=(_finding_table(found[:most], len(found) - most),))]
 
 
-def detail_sections(comparison: Comparison) -> list[Section]:
-    """How the work and the times compare, and what could not be compared."""
+def detail_sections(comparison: Comparison, most: int = SHOWN) -> list[Section]:
+    """How the work and the times compare, and what could not be compared, by its first reasons."""
     tables = [_ratio_table(lane) for lane in comparison.lanes if lane.ratios]
     excluded = [(lane.name, item) for lane in comparison.lanes for item in lane.excluded]
     sections = [Section("Work and times", tables=tuple(tables))] if tables else []
-    return sections + ([Section("Not compared", tables=(_excluded_table(excluded),))] if excluded else [])
+    return sections + ([Section("Not compared", tables=(_excluded_table(excluded, most),))] if excluded else [])
 
 
 def _levels(lane: Lane) -> tuple[int, ...]:
@@ -104,7 +105,7 @@ def _held(lane: Lane, item: Ratio) -> str | None:
     return "each count" if item.exact else "the mean"
 
 
-def _excluded_table(excluded: Iterable[tuple[str, Excluded]]) -> Table:
+def _excluded_table(excluded: Iterable[tuple[str, Excluded]], most: int) -> Table:
     """One line a reason: what of how many cells, and the first of them."""
     frame = pd.DataFrame(
         [(item.reason, lane if item.what == lane else f"{lane}: {item.what}", item.where) for lane, item in excluded],
@@ -112,7 +113,9 @@ def _excluded_table(excluded: Iterable[tuple[str, Excluded]]) -> Table:
     )
     grouped = frame.groupby("reason", sort=False)
     table = grouped.agg(cells=("cell", "nunique"), what=("what", _listed), first=("cell", "first")).reset_index()
-    return Table("By reason", table.rename(columns={"first": "the first of them"}), {"cells": count})
+    notes = (f"And {len(table) - most:,} more reasons, which `--json` has.",) if len(table) > most else ()
+    shown = table.rename(columns={"first": "the first of them"}).head(most)
+    return Table("By reason", shown, {"cells": count}, notes=notes)
 
 
 def _listed(words: pd.Series[str]) -> str:

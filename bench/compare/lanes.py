@@ -15,7 +15,7 @@ from bench.compare.work import THRESHOLD, compare_work
 from bench.judge import finding as judge_finding
 from bench.judge import judge
 from bench.row import Row
-from bench.store import latest, read_manifest, read_rows
+from bench.store import read_manifest, read_rows
 from networks.errors import InputError
 
 SIDES = ("BASE", "HEAD")
@@ -43,7 +43,8 @@ class RunFiles:
         if not folder.is_dir():
             raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
         rows, notes = read_rows(folder)
-        return cls(folder, latest(rows), read_manifest(folder), tuple(notes))
+        counting = {(row.cell, row.seed, row.repeat): row for row in rows}  # the last of each cell
+        return cls(folder, list(counting.values()), read_manifest(folder), tuple(notes))
 
     @property
     def suite(self) -> str:

@@ -82,12 +82,12 @@ def joined(
 
 def asked_of(row: Row) -> tuple[Any, ...]:
     """What a cell was asked."""
-    return tuple(getattr(row, name, None) for name in ASKED)
+    return tuple(getattr(row, name) for name in ASKED)
 
 
 def instance_of(row: Row) -> tuple[Any, ...]:
     """What a cell was asked, whatever the seed and the repeat."""
-    return tuple(getattr(row, name, None) for name in ASKED if name not in ("seed", "repeat"))
+    return tuple(getattr(row, name) for name in ASKED if name not in ("seed", "repeat"))
 
 
 def _match(

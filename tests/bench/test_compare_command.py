@@ -15,7 +15,7 @@ from bench.compare.github import workflow_commands
 from bench.compare.junit import as_junit
 from bench.compare.markdown import LONGEST, as_markdown
 from bench.row import Row
-from bench.store import load_rows, read_manifest
+from bench.store import read_manifest, read_rows
 from tests.bench.made_rows import attack_row, failed, write_run
 from tests.bench.test_compare import DECIDED, row, with_counters
 from tests.conftest import RunCommand
@@ -182,7 +182,7 @@ def test_a_baseline_keeps_what_a_comparison_needs_and_refers_to_no_file(tmp_path
     assert {path.name for path in kept.iterdir()} == {"rows.jsonl", "manifest.json"}
     assert read_manifest(kept)["starts"][0]["cpu"] == "EPYC"
     bare = [replace(one, arrays=None, peak_memory_mb=None) for one in rows]
-    assert sorted(load_rows(kept)[0], key=lambda one: one.kind) == sorted(bare, key=lambda one: one.kind)
+    assert sorted(read_rows(kept)[0], key=lambda one: one.kind) == sorted(bare, key=lambda one: one.kind)
     assert len((kept / "rows.jsonl").read_text()) < len((head / "rows.jsonl").read_text()) / 2
 
 

@@ -49,15 +49,16 @@ def compare_answers(
     return Lane("answers", WRONG, cells, values, tuple(findings), tuple(excluded))
 
 
-def contradiction(finding: judge_finding.Finding, base_count: int) -> Finding:
-    """What the judge of the rows of BASE, so many, and of HEAD has found."""
+def contradiction(finding: judge_finding.Finding, base_count: int, more: int) -> Finding:
+    """What the judge of the rows of BASE, so many, and of HEAD has found, and so many more times."""
     guilty = [side for side in finding.guilty if side.row >= base_count] or list(finding.guilty)
     said = [
         "; ".join(side.told for side in finding.sides if (side.row < base_count) is of_base) or ABSENT
         for of_base in (True, False)
     ]
+    others = f" ({more:,} more like it)" if more else ""
     where = f"{finding.where}: {' and '.join(dict.fromkeys(side.who for side in guilty))}"
-    return Finding(Level.FAILURE, where, finding.check, said[0], said[1], f"wrong: {finding.message}")
+    return Finding(Level.FAILURE, where, finding.check, said[0], said[1], f"wrong: {finding.message}{others}")
 
 
 def _failure(pair: Pair) -> list[Finding]:
@@ -109,7 +110,8 @@ def _parts(pair: Pair) -> Iterator[tuple[str, bool, list[tuple[str, Any, Any, st
     yield "lower bounds", pair.determined, list(_bounds(pair, "lower"))
     by_path = base.method not in CLOSED_FORM and base.method != "milp"  # whichever optimal vertex an LP ends at
     yield "upper bounds", pair.determined and not by_path, list(_bounds(pair, "upper"))
-    yield "tier", False, list(_equal([("tier", base.tier, head.tier)]))
+    proved = "falsified" not in (base.verdict, head.verdict)  # a witness found on another path may be a lesser one
+    yield "tier", pair.determined and proved, list(_equal([("tier", base.tier, head.tier)]))
     yield "model sizes", pair.determined, list(_counters(base, head, SIZES))
     yield "solver calls", pair.determined, list(_counters(base, head, CALLS))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.compare.answers import compare_answers, contradiction
 from bench.compare.comparison import Comparison, Finding
-from bench.compare.pairs import Machine, inequality, joined
+from bench.compare.pairs import Machine, inequality, joined, setup_of
 from bench.compare.times import compare_times
 from bench.compare.work import THRESHOLD, compare_work
 from bench.judge import finding as judge_finding
@@ -92,13 +92,20 @@ def compare_rows(
 
 
 def _wrong(base: RunFiles, head: RunFiles) -> list[Finding]:
-    """What contradicts an input, or its own run: both are judged together, as what one found may refute the other."""
-    count = len(base.rows)
-    if not base.rows and not head.rows:
+    """What contradicts an input, or its own run, the first of each kind with the number of those like it.
+
+    Both are judged together, as what one found may refute the other.
+    """
+    count, rows = len(base.rows), [*base.rows, *head.rows]
+    if not rows:
         return []
     places = [base.folder] * count + [head.folder] * len(head.rows)
-    found = judge([*base.rows, *head.rows], places).findings
-    return [contradiction(item, count) for item in found if _counts(item, count)]
+    found = judge(rows, places).findings
+    alike: dict[Any, list[judge_finding.Finding]] = {}
+    for item in found:
+        if _counts(item, count):
+            alike.setdefault((item.check, frozenset(setup_of(rows[side.row]) for side in item.guilty)), []).append(item)
+    return [contradiction(first, count, len(rest)) for first, *rest in alike.values()]
 
 
 def _counts(finding: judge_finding.Finding, base_count: int) -> bool:

@@ -50,7 +50,7 @@ def finding_sections(comparison: Comparison, level: Level, most: int = SHOWN) ->
 def detail_sections(comparison: Comparison, most: int = SHOWN) -> list[Section]:
     """How the work and the times compare, and what could not be compared, by its first reasons."""
     tables = [_ratio_table(lane) for lane in comparison.lanes if lane.ratios]
-    excluded = [(lane.name, item) for lane in comparison.lanes for item in lane.excluded]
+    excluded = [item for lane in comparison.lanes for item in lane.excluded]
     sections = [Section("Work and times", tables=tuple(tables))] if tables else []
     return sections + ([Section("Not compared", tables=(_excluded_table(excluded, most),))] if excluded else [])
 
@@ -64,7 +64,9 @@ def _excluded_cells(lane: Lane) -> int:
 
 
 def _finding_table(found: Sequence[tuple[str, Finding]], more: int) -> Table:
-    lines = [(lane, item.where, item.what, item.base, item.head, item.message) for lane, item in found]
+    lines = [
+        (lane, item.where, item.what.replace("_", " "), item.base, item.head, item.message) for lane, item in found
+    ]
     frame = pd.DataFrame(lines, columns=["lane", "cell", "what", "BASE", "HEAD", "that is"])
     notes = (f"And {more:,} more, which `--json` has.",) if more > 0 else ()
     return Table("By cell", frame, notes=notes, grouped="lane")
@@ -105,13 +107,10 @@ def _held(lane: Lane, item: Ratio) -> str | None:
     return "each count" if item.exact else "the mean"
 
 
-def _excluded_table(excluded: Iterable[tuple[str, Excluded]], most: int) -> Table:
+def _excluded_table(excluded: Iterable[Excluded], most: int) -> Table:
     """One line a reason: what of how many cells, and the first of them."""
-    frame = pd.DataFrame(
-        [(item.reason, lane if item.what == lane else f"{lane}: {item.what}", item.where) for lane, item in excluded],
-        columns=["reason", "what", "cell"],
-    )
-    grouped = frame.groupby("reason", sort=False)
+    lines = [(item.reason, item.what, item.where) for item in excluded]
+    grouped = pd.DataFrame(lines, columns=["reason", "what", "cell"]).groupby("reason", sort=False)
     table = grouped.agg(cells=("cell", "nunique"), what=("what", _listed), first=("cell", "first")).reset_index()
     notes = (f"And {len(table) - most:,} more reasons, which `--json` has.",) if len(table) > most else ()
     shown = table.rename(columns={"first": "the first of them"}).head(most)
@@ -119,4 +118,4 @@ def _excluded_table(excluded: Iterable[tuple[str, Excluded]], most: int) -> Tabl
 
 
 def _listed(words: pd.Series[str]) -> str:
-    return ", ".join(words.drop_duplicates())
+    return ", ".join(words.drop_duplicates()).replace("_", " ")

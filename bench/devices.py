@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,19 @@ def resolve_device(device: str | torch.device) -> torch.device:
         what = "that CUDA GPU" if present else "CUDA GPU"
         raise InputError(f"device is {name!r}, but torch finds no {what} here; use 'cpu' or 'auto'")
     return torch.device(f"cuda:{index}" if present and index else "cuda" if present else "cpu")
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """As many threads for torch as were asked for, within: more than there are free cores wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_name(device: torch.device) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from bench.choices import DEFAULT_BOUNDS, SLOPES
+from bench.devices import torch_threads
 from bench.methods import relaxation, staged
 from bench.methods.answer import Answer, at_targets
 from bench.methods.bounding import SOURCES, bounded, margin_bounds
@@ -129,7 +128,7 @@ def verify(
         exact=exact,
     )
     question = Question.of(layer_list, ball(layer_list, x, label, epsilon, clip=clip, targets=targets))
-    with _torch_threads(threads):
+    with torch_threads(threads):
         # Before the clock starts: these are no part of the method.
         more = _logit_range(question) if method == "interval" else {}
         if method == "staged" or start == "witness":
@@ -137,17 +136,6 @@ def verify(
         start_s = time.perf_counter()
         answer = ANSWERS.get(method, _by_propagation)(question, settings)
         return _outcome(question, answer, settings, start_s, more)
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """As many threads for torch as the solver has: more than there are free cores wait for one another, for seconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def question_encoding(question: Question, settings: Settings) -> Encoding:

@@ -59,6 +59,7 @@ def test_the_wheel_has_the_data_and_nothing_else(wheel: Path) -> None:
     assert {f"networks/weights/{name}.safetensors" for name in zoo.NAMES} <= names
     assert f"networks/samples/{data.SAMPLE_FILE}" in names
     assert {f"bench/suites/{path.name}" for path in (ROOT / "bench" / "suites").glob("*.toml")} <= names
+    assert {f"bench/report/html/page.{kind}" for kind in ("html.jinja", "css", "js")} <= names
     assert {f"{package}/py.typed" for package in ("bench", "networks", "solvers")} <= names
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bench", "networks", "solvers"}

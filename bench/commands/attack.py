@@ -44,30 +44,29 @@ def attack(
     relubench attack mnist_dnn_2 -e 2 -m pgd_l2 --step 0.1 --clip 0,1 -n 1000
     """
     import numpy as np
-    import torch
 
+    from bench.devices import torch_threads
     from bench.methods.attacks import attack as run
     from bench.store import save_npz
     from networks.data import test_images
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     chosen = test_images(images, data)
     kept = np.ones(len(chosen), bool) if target is None else chosen.labels != target
-    result = run(
-        network,
-        chosen.images[kept],
-        chosen.labels[kept],
-        method,
-        epsilon,
-        step=step,
-        steps=steps,
-        restarts=restarts,
-        targets=target,
-        clip=parse_clip(clip),
-        device=device,
-        seed=seed,
-    )
+    with torch_threads(threads):
+        result = run(
+            network,
+            chosen.images[kept],
+            chosen.labels[kept],
+            method,
+            epsilon,
+            step=step,
+            steps=steps,
+            restarts=restarts,
+            targets=target,
+            clip=parse_clip(clip),
+            device=device,
+            seed=seed,
+        )
     if out is not None:
         save_npz(
             out,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench import cli
 from bench.plan import make_plan
@@ -119,6 +120,16 @@ def compare(asked: dict[str, Any], again: dict[str, Any], kind: str) -> None:
     assert networks[1] == "tiny.safetensors"
     for left, right in rest:
         assert np.array_equal(left, right)
+
+
+def test_an_attack_is_given_the_threads_of_its_row(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr("bench.methods.attacks.attack", lambda *given, **named: seen.append(torch.get_num_threads()))
+    command = rerun(fields(attack_row(network="tiny.safetensors", threads=before + 1))).command
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(AttributeError):  # there is no result to print
+        cli.main()
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
 
 
 def test_words_are_quoted_for_a_shell() -> None:

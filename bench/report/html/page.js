@@ -93,7 +93,7 @@
       table.toggleAttribute("data-sorted", words.length > 0);
       said.textContent = words.length ? lines.filter((line) => !line.hidden).length + " of " + lines.length + " lines" : "";
     });
-    table.parentElement.before(make("div", { className: "tools" }, input, said));
+    table.caption.append(make("span", { className: "tools" }, input, said));
   });
 
   // Cells: unpacked when they are needed.

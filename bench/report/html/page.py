@@ -28,6 +28,7 @@ CELL_BYTES = 6_000_000
 LONGEST = 300  # lines of a table; a longer one is cut, and says so
 SOFT_HYPHEN = "\u00ad"
 LONGEST_TEXT = 1000  # characters in a cell of a table
+NARROW = 24  # characters up to which a column's texts stay on one line
 FILTERABLE = 12  # lines from which on a table has a filter
 
 
@@ -177,10 +178,11 @@ def _soft(header: str) -> str:
 
 
 def _cells(table: Table, name: str, values: pd.Series[Any], text: pd.Series[str]) -> list[_Cell]:
-    right = "n" if name in table.formats else ""
+    number = name in table.formats
+    kind = "n" if number else "s" if text.str.len().max() <= NARROW else ""
     again = text.eq(text.shift()) if name == table.grouped else pd.Series(False, index=text.index)
-    styles = [f"{right} again".strip() if same else right for same in again]
-    numbers = pd.to_numeric(values, errors="coerce") if right else [None] * len(text)
+    styles = [f"{kind} again".strip() if same else kind for same in again]
+    numbers = pd.to_numeric(values, errors="coerce") if number else [None] * len(text)
     return [
         _Cell(words, None if value is None or value != value else float(value), style)
         for words, value, style in zip(text, numbers, styles, strict=True)

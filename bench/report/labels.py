@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -18,9 +19,10 @@ OF_SOLVER = {
     "formulation": ", {}",
     "threads": ", threads {}",
     "time_limit_s": ", time limit {:g} s",
+    "node_limit": ", node limit {:,.0f}",
     "mip_gap": ", MIP gap {:g}",
 }
-SETTINGS = {name: OF_SOLVER[name] for name in ("threads", "time_limit_s", "mip_gap")} | {
+SETTINGS = {name: OF_SOLVER[name] for name in ("threads", "time_limit_s", "node_limit", "mip_gap")} | {
     name: f", {name} {{}}" for name in SWITCHES
 }
 OF_RUN = {"run": ", run {}"}
@@ -45,8 +47,19 @@ def with_setup(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _label_method(rows: pd.DataFrame) -> pd.DataFrame:
     patterns = {name: pattern for name, pattern in OF_SOLVER.items() if _differs(rows, name)}
-    said = rows.assign(**{name: rows[name].where(rows[name] != USUAL[name]) for name in SWITCHES})
+    common = _common_limit(rows)
+    usual: dict[str, Any] = {**USUAL, **common}
+    limits = rows["time_limit_s"].fillna(math.inf) if common else rows["time_limit_s"]  # what has none says so then
+    given = rows.assign(time_limit_s=limits)
+    said = given.assign(**{name: given[name].where(given[name] != value) for name, value in usual.items()})
     return rows.assign(variant=joined(said, patterns).where(rows["solver"].notna(), ""))
+
+
+def _common_limit(rows: pd.DataFrame) -> dict[str, Any]:
+    """The time limit that more than half of the rows have: like a switch's usual value it goes without saying."""
+    shares = rows["time_limit_s"].value_counts(normalize=True, dropna=False)
+    common = len(shares) > 1 and shares.iloc[0] > 0.5 and pd.notna(shares.index[0])
+    return {"time_limit_s": shares.index[0]} if common else {}
 
 
 def _differs(rows: pd.DataFrame, name: str) -> bool:
@@ -82,6 +95,7 @@ def _solver_names(rows: pd.DataFrame) -> list[str]:
 def _usual(rows: pd.DataFrame) -> str:
     """What a label means that says nothing of a switch that differs; empty where every label does."""
     silent = [f"{name} {value}" for name, value in USUAL.items() if _differs(rows, name) and rows[name].eq(value).any()]
+    silent += [_bare(SETTINGS[name].format(value)) for name, value in _common_limit(rows).items()]
     return f"; unless said otherwise {', '.join(silent)}" if silent else ""
 
 
@@ -97,7 +111,7 @@ def joined(rows: pd.DataFrame, patterns: dict[str, str]) -> pd.Series[str]:
     for name, pattern in patterns.items():
         values = [pattern.format(value) if pd.notna(value) else "" for value in rows[name]]
         text += pd.Series(values, index=rows.index, dtype=str)
-    return text.str.replace("clip none", "no clip")
+    return text.str.replace("clip none", "no clip").str.replace("time limit inf s", "no time limit")
 
 
 def method_rank(method: Any) -> tuple[int, str]:

@@ -90,6 +90,13 @@ def test_labels_name_only_what_differs_and_is_not_usual(tmp_path: Path) -> None:
     )
 
 
+def test_the_time_limit_that_most_rows_have_goes_without_saying(tmp_path: Path) -> None:
+    rows = [verify_row(image=image, time_limit_s=30.0) for image in range(4)]
+    section = run_sections(made_run(tmp_path, *rows, verify_row(), verify_row(time_limit_s=5.0)))[0]
+    assert section.tables[0].frame["method"].tolist() == ["lp", "lp, no time limit", "lp, time limit 5 s"]
+    assert section.lines[0].endswith("; unless said otherwise time limit 30 s.")
+
+
 def test_rows_of_the_first_schema_have_labels_too(tmp_path: Path) -> None:
     none = dict.fromkeys(("bounds", "goal", "stable", "relu", "query", "start"))
     rows = [verify_row(method="milp", formulation=name, **none) for name in ("compact", "textbook")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.console import BAR_WIDTH, errors
-from bench.progress import VERDICTS, Counts, Left, Running, Tally, clock, fold, together, words
+from bench.progress import VERDICTS, Counts, Left, Running, Tally, clock, fold, one_line, together, words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -71,10 +71,9 @@ def _columns(cells: list[tuple[str, dict[str, str]]], width: int) -> tuple[tuple
     return names, headers
 
 
-def running_lines(counts: Counts, now: float, most: int = MOST_RUNNING) -> list[str]:
-    """What is being measured, and how long by now."""
-    cells = list(counts.running.values())
-    lines = [f"now {_since(running, now)}: {running.what}" for running in cells[:most]]
+def running_lines(cells: Collection[Running], now: float, most: int = MOST_RUNNING) -> list[str]:
+    """What is being measured, and how long by now; at most so many cells, and how many more there are."""
+    lines = [f"now {_since(running, now)}: {running.what}" for running in [*cells][:most]]
     return [*lines, f"and {len(cells) - most} more"] if len(cells) > most else lines
 
 
@@ -175,7 +174,9 @@ class _Whole:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = console.size
         counts = self._screen.counts
-        below = [Text(line, no_wrap=True, overflow="ellipsis") for line in running_lines(counts, self._now)]
+        below = [
+            Text(line, no_wrap=True, overflow="ellipsis") for line in running_lines(counts.running.values(), self._now)
+        ]
         below = below[: max(0, height - 5)]
         room = height - len(below) - 4  # the header, the sum, the bar and a line for the cursor
         yield from console.render(
@@ -210,15 +211,7 @@ class _Lines(Display):
 
     def show(self, now: float) -> None:
         self._shown = together(self.counts.tallies, "all").counts["done"]
-        errors.print("; ".join([one_line(self.counts, now), *running_lines(self.counts, now, 1)]))
-
-
-def one_line(counts: Counts, now: float) -> str:
-    """All counts together in a line of text."""
-    total = together(counts.tallies, "all")
-    numbers = words(total)
-    found = [f"{numbers[name]} {name}" for name in (*VERDICTS, "failed") if numbers[name] != "-"]
-    return ", ".join([f"{numbers['done']} cells", *found, f"{clock(counts.left(counts.tallies, now))} left"])
+        errors.print("; ".join([one_line(self.counts, now), *running_lines(self.counts.running.values(), now, 1)]))
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.commands.display import one_line, table
-from bench.progress import Counts, Left, Line, Running, clock, fold, to_dict, together, words
+from bench.commands.display import table
+from bench.progress import Counts, Left, Line, Running, clock, fold, one_line, to_dict, together, words
 from bench.row import Row
 from tests.bench.made_rows import attack_row, failed, verify_row
 

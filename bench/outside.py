@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -31,6 +32,7 @@ class State(StrEnum):
     ENDED = "ended"  # nobody holds it, and there is no plan that says whether all was measured
 
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 GOING_ON = (State.RUNNING, State.ELSEWHERE)
 UNFINISHED = (State.STOPPED, State.DIED)
 ROW = msgspec.json.Decoder(SeenRow)
@@ -45,7 +47,7 @@ class SeenCell(msgspec.Struct, frozen=True):
     method: str
     solver: str | None
     what: str
-    since: datetime
+    since: Moment
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     pid: int
     host: str
-    since: datetime
+    since: Moment
     command: str = ""
     cells: list[SeenCell] = []
 

@@ -189,13 +189,16 @@ def together(tallies: Iterable[Tally], label: str) -> Tally:
 
 
 def fold(counts: Counts, most: int) -> tuple[list[Tally], list[Tally]]:
-    """The `most` lines to show, and the others: what is worked on comes first, then what is not done."""
+    """The lines to show, and the others, which take one of the `most` lines that there is room for, as a sum.
+
+    What is worked on comes first, then what is not done.
+    """
     tallies = counts.tallies
     if len(tallies) <= most:
         return tallies, []
     busy = counts.busy
     by_need = sorted(tallies, key=lambda tally: (tally.label not in busy, tally.left == 0))
-    shown = {id(tally) for tally in by_need[: max(0, most)]}
+    shown = {id(tally) for tally in by_need[: max(0, most - 1)]}
     return [each for each in tallies if id(each) in shown], [each for each in tallies if id(each) not in shown]
 
 

@@ -75,7 +75,10 @@ def _progress(seen: Glance) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # what a file says may be no year that there is
+        return "a time unknown"
 
 
 def _to_dict(run: Path, seen: Glance) -> dict[str, Any]:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test install lint format benchmarks clean help
+.PHONY: bench test install lint format benchmarks showcase readme clean help
 
 bench: $(VENV)/.installed  ## run the suite `quick` and print its report; a second call reuses what is there
 	$(BIN)/relubench run quick
@@ -12,12 +12,22 @@ test: $(VENV)/.installed-test  ## ruff, mypy --strict and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/benchmarks --numprocesses logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest tests/benchmarks
 
 install: $(VENV)/.installed  ## make .venv and install relubench into it
 
 benchmarks: $(VENV)/.installed-test  ## the speed benchmarks at their full size, with their ratios
 	RELUBENCH_FULL_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks -s
+
+showcase: $(VENV)/.installed  ## measure the suites of results/showcase, an hour and a half, and write its report and README's numbers
+	$(BIN)/relubench run chapter --no-report
+	$(BIN)/relubench run solvers --no-report
+	$(MAKE) readme
+
+readme: $(VENV)/.installed  ## the report in results/showcase, and from it every number in README
+	$(BIN)/relubench report results/chapter results/solvers --out results/showcase --quiet
+	$(BIN)/python docs/readme.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -18,6 +18,8 @@ METHODS: tuple[str, ...] = get_args(Method)
 BY_PROPAGATION = ("interval", "linear", "alpha", "dual")  # methods without a solver
 BY_MILP = ("milp", "staged")
 
+REPORT_FILES = ("html", "markdown", "latex", "csv", "parquet", "figures")  # what a report can be written as
+
 # The lower slopes in `networks.bounds.linear` of the methods, and the bounds, that have some.
 SLOPES = {"linear": "adaptive", "alpha": "optimised", "dual": "parallel"}
 

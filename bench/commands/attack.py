@@ -23,6 +23,9 @@ def attack(
     target: Annotated[int | None, typer.Option("--target", "-t", help="Drive all images towards this class.")] = None,
     clip: ClipText = "none",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Of torch.", min=1, max=1024, show_default="as many as there are cores")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random starts.")] = 0,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Save the adversarial images to this .npz file.")] = None,
@@ -41,11 +44,14 @@ def attack(
     relubench attack mnist_dnn_2 -e 2 -m pgd_l2 --step 0.1 --clip 0,1 -n 1000
     """
     import numpy as np
+    import torch
 
     from bench.methods.attacks import attack as run
     from bench.store import save_npz
     from networks.data import test_images
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     chosen = test_images(images, data)
     kept = np.ones(len(chosen), bool) if target is None else chosen.labels != target
     result = run(

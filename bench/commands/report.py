@@ -1,4 +1,4 @@
-"""`relubench report`: the tables of a run."""
+"""`relubench report`: what runs say, printed and written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.choices import REPORT_FILES
 from bench.console import console, errors
 
 if TYPE_CHECKING:
+    from bench.report.files import Content
     from bench.report.frame import Run
-    from bench.report.render import Section
-
-
-CHAPTER = "chapter"  # the suite that asks the chapter's questions
 
 
 class Format(StrEnum):
@@ -23,70 +21,85 @@ class Format(StrEnum):
 
     TEXT = "text"
     MARKDOWN = "markdown"
+    LATEX = "latex"
     CSV = "csv"
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder that `relubench run` wrote.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report.md, rows.csv and the chapter's files.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `relubench run` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, report.md, report.tex, the rows and the figures.")
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What goes there: {', '.join(REPORT_FILES)}; may be given again.", show_default="all"),
+    ] = None,
     format: Annotated[Format, typer.Option(help="How to print; csv prints a line a row of results.")] = Format.TEXT,
     chapter: Annotated[
         bool | None,
         typer.Option(help="The tutorial chapter's values beside ours.", show_default="for the suite chapter"),
     ] = None,
 ) -> None:
-    """Print the tables of a run: verdicts, bounds, times, solvers and attacks.
+    """Print what runs say: verdicts, bounds, times, solvers and attacks; several runs are reported together.
 
-    Example: relubench report results/quick --out report
+    With --out, write it: a page that works offline, Markdown, LaTeX tables, the rows as CSV and Parquet, and figures.
+
+    Examples:
+    relubench report results/quick --out report
+
+    relubench report results/monday results/tuesday --out report --write html
     """
-    from bench.report.frame import load_run
+    from bench.report.frame import load_runs
 
-    loaded = load_run(run)
+    files = _checked(write)
+    loaded = load_runs(runs)
     for note in loaded.notes:
         errors.print(f"note: {note}")
-    show_report(loaded, out, format, chapter)
+    show_report(loaded, out, format, chapter, files)
 
 
-def show_report(run: Run, out: Path | None = None, format: Format = Format.TEXT, chapter: bool | None = None) -> None:
+def _checked(names: list[str] | None) -> tuple[str, ...]:
+    """The names, or all there are."""
+    from networks.errors import InputError
+    from networks.files import shown
+
+    for name in names or ():
+        if name not in REPORT_FILES:
+            raise InputError(f"--write is {shown(name)}; expected one of {', '.join(REPORT_FILES)}")
+    return tuple(names or REPORT_FILES)
+
+
+def show_report(
+    run: Run,
+    out: Path | None = None,
+    format: Format = Format.TEXT,
+    chapter: bool | None = None,
+    files: tuple[str, ...] = REPORT_FILES,
+) -> None:
     """Print the report of what was read, and write it where a folder is given."""
-    from bench.report.chapter import chapter_sections
-    from bench.report.summary import contradiction_sections, summary_section
-    from bench.report.tables import run_sections
+    from bench.report.content import content_of
 
-    sections = [*contradiction_sections(run), summary_section(run), *run_sections(run)]
-    wanted = run.suite_name == CHAPTER if chapter is None else chapter
-    chapter_tables = chapter_sections(run) if wanted else []
-    _print(run, [*sections, *chapter_tables], format)
+    with_figures = out is not None or format is Format.MARKDOWN
+    content = content_of(run, chapter=chapter, figures=with_figures)
+    _print(run, content, format)
     if out is not None:
-        _write(run, sections, chapter_tables, out)
+        from bench.report.files import write_report
+
+        errors.print(f"wrote {', '.join(write_report(run, content, out, files))} to {out}")
 
 
-def _print(run: Run, sections: list[Section], format: Format) -> None:
+def _print(run: Run, content: Content, format: Format) -> None:
+    from bench.report.files import csv_text
+    from bench.report.latex import to_latex
     from bench.report.markdown import to_markdown
     from bench.report.terminal import to_terminal
 
+    sections = [*content.sections, *content.chapter]
     if format is Format.TEXT:
         to_terminal(sections, console)
     elif format is Format.MARKDOWN:
         typer.echo(to_markdown(sections), nl=False)
+    elif format is Format.LATEX:
+        typer.echo(to_latex(sections, content.title), nl=False)
     else:
-        typer.echo(run.rows.to_csv(index=False), nl=False)
-
-
-def _write(run: Run, sections: list[Section], chapter: list[Section], out: Path) -> None:
-    from bench.report.images import image_section
-    from bench.report.markdown import to_markdown
-    from bench.store import make_folder, writing
-
-    make_folder(out)
-    files = {"report.md": f"# Report on {', '.join(run.names)}\n\n{to_markdown(sections)}"}
-    if chapter:
-        pictures = image_section(run, out)
-        files["chapter.md"] = (
-            f"# Chapter 4 of Kolter and Madry, Adversarial Robustness\n\n{to_markdown([*chapter, *pictures])}"
-        )
-    files["rows.csv"] = run.rows.to_csv(index=False)
-    for name, text in files.items():
-        with writing(out / name):
-            (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    errors.print(f"wrote {', '.join(files)} to {out}")
+        typer.echo(csv_text(run.rows), nl=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,13 @@ TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
 TIERS = ("float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
 EPSILON_FORMAT = {"epsilon": plain_number}
 EPSILON_HEADER = "eps-\nilon"  # in a table that needs the space
+
+
+def by_network(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Networks by name; where two share a name, with the start of their digests."""
+    for name, same_name in rows.groupby("network", observed=True):
+        for digest, part in same_name.groupby("network_digest", observed=True):
+            yield (f"{name} ({str(digest)[:8]})" if len(part) < len(same_name) else str(name)), part
 
 
 def per_instance(labelled: pd.DataFrame) -> pd.DataFrame:

@@ -35,13 +35,15 @@ def to_markdown(sections: Iterable[Section], level: int = 2, figures: str | None
 
 def _figure(figure: Figure, level: int, folder: str | None) -> Iterator[str]:
     yield f"{'#' * level} {figure.title}"
-    text = _escaped(figure.text)
-    yield text if folder is None else f"![{_in_brackets(text)}]({folder}/{figure.name}.svg)"
+    link = f"![{_in_brackets(figure.text)}]({folder}/{figure.file})"
+    yield _escaped(figure.text) if folder is None else link
     yield from map(_escaped, figure.notes)
 
 
 def _in_brackets(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    for letter in "\\[]":
+        text = text.replace(letter, f"\\{letter}")
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _table(table: Table) -> str:

@@ -64,7 +64,8 @@ class Figure:
     title : str
     text : str
         What the chart shows, in words and numbers: it stands in for the chart where that cannot be seen.
-    chart : altair.Chart or a composition of charts
+    chart : altair.Chart, a composition of charts, or bytes
+        Bytes are a picture, as PNG.
     notes : tuple of str
         How to read it, and what was left out or aggregated; printed below it.
     """
@@ -74,6 +75,11 @@ class Figure:
     text: str
     chart: Any
     notes: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The name of the file to show: lines where there are some."""
+        return f"{self.name}.png" if isinstance(self.chart, bytes) else f"{self.name}.svg"
 
 
 @dataclass(frozen=True, slots=True)

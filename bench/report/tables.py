@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 
-from bench.report.frame import CONTRADICTED, INSTANCE, OUTCOMES, UNMEASURED, Run
-from bench.report.instances import EPSILON_FORMAT, EPSILON_HEADER, by_setup, flat, per_instance
-from bench.report.labels import OF_ALL, constants, joined, method_rank, settings_lines, with_setup
+from bench.report.comparison import comparisons
+from bench.report.frame import OUTCOMES, UNMEASURED, Run
+from bench.report.instances import EPSILON_FORMAT, EPSILON_HEADER, by_network, by_setup, flat, per_instance
+from bench.report.labels import OF_ALL, constants, joined, settings_lines, with_setup
 from bench.report.render import Section, Table, count, number, percent, plain_number, seconds
-from bench.report.setups import setup_lines, setup_table
 from bench.report.stages import stage_table
 from bench.report.switches import switch_table
 from bench.report.tiers import tier_table
@@ -33,24 +31,20 @@ HEADERS = {
 
 
 def run_sections(run: Run) -> list[Section]:
-    """One section a network, and one for the attacks."""
+    """One section a network with its comparisons behind it, and one for the attacks."""
     verify = run.rows[run.rows["kind"] == "verify"]
     attacks = run.rows[run.rows["kind"] == "attack"]
-    sections = [_network_section(name, rows, run.targets) for name, rows in _by_network(verify)]
+    sections = [
+        section
+        for name, rows in by_network(verify)
+        for section in _network_sections(name, with_setup(rows), run.targets)
+    ]
     if len(attacks):
         sections.append(Section("Attacks", tuple(attack_tables(attacks))))
     return sections
 
 
-def _by_network(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Networks by name; where two share a name, with the start of their digests."""
-    for name, same_name in rows.groupby("network"):
-        for digest, part in same_name.groupby("network_digest"):
-            yield (f"{name} ({str(digest)[:8]})" if len(part) < len(same_name) else str(name)), part
-
-
-def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Section:
-    labelled = with_setup(rows)
+def _network_sections(name: str, labelled: pd.DataFrame, targets: pd.DataFrame) -> list[Section]:
     results = per_instance(labelled)
     tables = [
         verdict_table(results),
@@ -60,12 +54,11 @@ def _network_section(name: str, rows: pd.DataFrame, targets: pd.DataFrame) -> Se
         *tightness_tables(labelled, targets),
         stage_table(labelled, targets, results),
         switch_table(labelled),
-        setup_table(results),
-        *solver_tables(labelled),
         reason_table(labelled),
     ]
-    lines = (*settings_lines(rows), *setup_lines(results))
-    return Section(name, tuple(table for table in tables if len(table.frame)), lines)
+    lines = tuple(settings_lines(labelled))
+    shown = tuple(table for table in tables if len(table.frame))
+    return [Section(name, shown, lines), *comparisons(name, labelled)]
 
 
 def verdict_table(results: pd.DataFrame) -> Table:
@@ -99,60 +92,6 @@ def time_table(results: pd.DataFrame) -> Table:
     frame = frame.rename(columns={column: name for name, column in parts.items()})
     formats = EPSILON_FORMAT | dict.fromkeys(parts, seconds)
     return Table("Where the time goes (medians)", flat(frame), formats, grouped="epsilon")
-
-
-def solver_tables(labelled: pd.DataFrame) -> Iterator[Table]:
-    """Solvers against each other, for every method that more than one solver answered."""
-    solved = labelled[labelled["solver"].notna()]
-    for method in sorted(solved["method"].unique(), key=method_rank):
-        rows = solved[solved["method"] == method]
-        if rows["solver"].nunique() > 1:
-            yield _solver_table(method, rows)
-
-
-def _solver_table(method: str, rows: pd.DataFrame) -> Table:
-    status = rows["status"].where(~rows["solved"], "solved").str.replace("_", " ")
-    done = rows.assign(ended=status.mask(rows["outcome"] == CONTRADICTED, CONTRADICTED))
-    instances = done.groupby([*INSTANCE, "variant"], dropna=False, sort=False)
-    once = instances.agg(ended=("ended", _weakest), total_s=("total_s", "median")).reset_index()
-    ended = once.groupby("variant")["ended"].value_counts().unstack(fill_value=0)
-    if "solved" not in ended:
-        ended["solved"] = 0
-    ended = ended[["solved", *(name for name in ended if name != "solved")]]
-    times = common_times(once)
-    frame = ended.join(times).sort_values(["solved", "total"], ascending=[False, True])
-    shared = int(times["common"].max()) if len(times) else 0
-    formats = dict.fromkeys(ended, count) | {"median": seconds, "total": seconds}
-    note = f"Times are over the {shared} instance{'s' * (shared != 1)} that all of those with any solved one solved."
-    title = f"Solvers on {MODELS.get(method, method)}"
-    flat = frame.drop(columns="common").reset_index().rename(columns={"variant": "solver"})
-    return Table(title, flat, {str(name): write for name, write in formats.items()}, (SOLVED_TERM,), (note,))
-
-
-MODELS = {"lp": "the LP", "milp": "the MILP", "staged": "staged verification"}
-SOLVED_TERM = (
-    "solved: every target was solved to the end, whatever the verdict, or a verdict found that was the goal; else how "
-    "the first other target ended."
-)
-
-
-def _weakest(ended: pd.Series[str]) -> str:
-    """Solved only where every repeat solved."""
-    return next((value for value in ended if value != "solved"), "solved")
-
-
-def common_times(once: pd.DataFrame) -> pd.DataFrame:
-    """Median and total seconds on what all solvers with any solved instance solved, by variant; `common` counts it.
-
-    Parameters
-    ----------
-    once : DataFrame
-        One line an instance and variant, with `ended` and `total_s`.
-    """
-    solved = once[once["ended"] == "solved"]
-    spread = solved.set_index([*INSTANCE, "variant"])["total_s"].unstack("variant").dropna()
-    frame = pd.DataFrame({"median": spread.median(), "total": spread.sum(min_count=1)})
-    return frame.assign(common=len(spread))
 
 
 def reason_table(labelled: pd.DataFrame) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from io import StringIO
@@ -109,25 +108,6 @@ def test_the_95th_percentile_of_the_time_is_shown(tmp_path: Path) -> None:
     rows = [verify_row(image=image, total_s=float(image)) for image in range(21)]
     line = only(tables_of(made_run(tmp_path, *rows))["Verdicts"], method="lp")
     assert (line["median time"], line["95 % time"], line["total time"]) == (10.0, 19.0, 210.0)
-
-
-def test_solvers_are_timed_on_what_all_of_them_solved(tmp_path: Path) -> None:
-    limit = {"status": ["optimal", "time_limit"], "evidence": "time limit: target 2 has lower bound -1"}
-    rows = [
-        verify_row(method="milp", solver="highs", image=0, total_s=2.0),
-        verify_row(method="milp", solver="highs", image=1, total_s=60.0, **limit),
-        verify_row(method="milp", solver="gurobi", image=0, total_s=1.0),
-        verify_row(method="milp", solver="gurobi", image=1, total_s=30.0),
-        failed(verify_row(method="milp", solver="cbc", image=0), "OSError: no cbc"),
-    ]
-    table = tables_of(made_run(tmp_path, *rows))["Solvers on the MILP"]
-    assert table.frame["solver"].tolist() == ["gurobi", "highs", "cbc"]
-    assert table.frame["solved"].tolist() == [2, 1, 0]
-    assert table.frame["time limit"].tolist() == [0, 1, 0]
-    assert table.frame["error"].tolist() == [0, 0, 1]
-    assert table.frame["total"].tolist()[:2] == [1.0, 2.0]
-    assert math.isnan(table.frame["total"][2])
-    assert "over the 1 instance that" in table.notes[0]
 
 
 def test_reasons_are_grouped_by_how_the_solve_ended(tmp_path: Path) -> None:
@@ -270,7 +250,9 @@ def test_out_writes_the_report_and_tidy_rows(tmp_path: Path) -> None:
     )
     done = run_report(folder, "--out", tmp_path / "out", "--format", "markdown")
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.md", "rows.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("report.html", "report.md", "report.tex", "rows.csv", "rows.parquet")
+    }
     written = (tmp_path / "out" / "report.md").read_text()
     assert written.startswith("# Report on run\n")
     assert done.stdout in written
@@ -280,7 +262,7 @@ def test_out_writes_the_report_and_tidy_rows(tmp_path: Path) -> None:
 
 
 def test_csv_prints_a_line_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report(write_run(tmp_path, [verify_row(), verify_row(image=1)]), format=Format.CSV)
+    report([write_run(tmp_path, [verify_row(), verify_row(image=1)])], format=Format.CSV)
     frame = pd.read_csv(StringIO(capsys.readouterr().out))
     assert frame["image"].tolist() == [0, 1]
     assert frame["bound_gap"].tolist() == [3.0, 3.0]

@@ -1,0 +1,37 @@
+"""What a report says: sections made once, for whichever way of showing them."""
+
+from __future__ import annotations
+
+from bench.report.files import Content
+from bench.report.frame import Run
+from bench.report.render import Section
+
+CHAPTER = "chapter"  # the suite that asks the chapter's questions
+
+
+def content_of(run: Run, *, chapter: bool | None = None, figures: bool = True) -> Content:
+    """The report on a run, or on several together.
+
+    Parameters
+    ----------
+    chapter : bool, optional
+        Whether the tutorial chapter's values stand beside ours; unless given, where the suite is that of the chapter.
+    figures : bool
+        Whether figures are made, which takes longer than all the tables.
+    """
+    from bench.report.chapter import chapter_sections
+
+    wanted = run.suite_name == CHAPTER if chapter is None else chapter
+    return Content(
+        f"Report on {', '.join(run.names)}",
+        tuple(_sections(run, figures=figures)),
+        tuple(chapter_sections(run)) if wanted else (),
+    )
+
+
+def _sections(run: Run, *, figures: bool) -> list[Section]:
+    """The answer first, then the figures, then the tables."""
+    from bench.report.summary import contradiction_sections, summary_section
+    from bench.report.tables import run_sections
+
+    return [*contradiction_sections(run), summary_section(run), *run_sections(run)]

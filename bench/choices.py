@@ -12,6 +12,7 @@ Goal = Literal["margin", "verdict"]
 Stop = Literal["row", "cutoff"]
 Start = Literal["none", "witness"]
 
+TIGHTENING_SHARE = 0.5  # of the time limit, for bounds by a solver: what is left of the time is the model's
 MOST_STEPS = 1_000_000  # of an attack, and restarts; more take days on any network
 
 METHODS: tuple[str, ...] = get_args(Method)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import attack, check, export, listing, pair, report, run, status, train, verify
+from bench.commands import attack, check, compare, export, listing, pair, report, run, status, train, verify
 from networks.errors import RelubenchError
 
 # Click's own; newer typers bring a click of their own and export no more of it than this.
@@ -28,6 +28,7 @@ for command in (
     status.status,
     report.report,
     check.check,
+    compare.compare,
     pair.pair,
     verify.verify,
     attack.attack,

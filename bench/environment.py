@@ -39,6 +39,7 @@ def describe() -> dict[str, Any]:
         "versions": versions(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
+        "simd": vector_instructions(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "device": _accelerator(),
@@ -54,6 +55,15 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def vector_instructions() -> list[str]:
+    """The processor's vector instructions that numpy has kernels for: they decide in which order it sums up."""
+    import numpy as np
+
+    shown: Any = np.show_config(mode="dicts")
+    found = shown.get("SIMD Extensions", {})
+    return [name for key in ("baseline", "found") for name in found.get(key, [])]
 
 
 def git_commit() -> str | None:

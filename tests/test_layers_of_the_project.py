@@ -17,8 +17,10 @@ MODULES = sorted(path for root in ROOTS.values() for path in root.rglob("*.py"))
 SOLVER_PACKAGES = {"highspy", "gurobipy", "pulp", "cvxpy", "pyscipopt", "cplex", "xpress", "coptpy", "mosek"}
 # The package, and what its modules may import of this project.
 ALLOWED = {"networks": {"networks"}, "solvers": {"networks", "solvers"}, "bench": {"networks", "solvers", "bench"}}
+REPORTING = ("bench.report", "bench.compare")  # they read files, and measure nothing
+COMMANDS = ("bench.commands.report", "bench.commands.compare")
 # The command line offers both; `run` prints the report of what it has measured, `check` reads runs as reports do.
-KNOW_REPORTS = {"bench.cli", "bench.commands.check", "bench.commands.report", "bench.commands.run"}
+KNOW_REPORTS = {"bench.cli", "bench.commands.check", "bench.commands.run", *COMMANDS}
 
 
 def name_of(path: Path) -> str:
@@ -67,9 +69,9 @@ def test_measuring_imports_no_reporting() -> None:
     guilty = {
         name_of(path)
         for path in MODULES
-        if any(is_within(name, "bench.report") or is_within(name, "bench.commands.report") for name in imports_of(path))
+        if any(is_within(name, package) for name in imports_of(path) for package in (*REPORTING, *COMMANDS))
     }
-    reporting = {name for name in map(name_of, MODULES) if is_within(name, "bench.report")}
+    reporting = {name for name in map(name_of, MODULES) if any(is_within(name, package) for package in REPORTING)}
     assert guilty <= reporting | KNOW_REPORTS
 
 
@@ -79,7 +81,7 @@ def test_reporting_imports_neither_torch_nor_solvers_nor_what_measures() -> None
         *("bench.runner", "bench.plan", "bench.pool", "bench.worker", "bench.watch"),
         *("bench.verification", "bench.methods", "bench.devices", "bench.replay"),
     )
-    for path in (path for path in MODULES if is_within(name_of(path), "bench.report")):
+    for path in (path for path in MODULES if any(is_within(name_of(path), package) for package in REPORTING)):
         used = set(imports_of(path))
         assert {name.partition(".")[0] for name in used}.isdisjoint(forbidden), name_of(path)
         assert not any(is_within(name, module) for name in used for module in measuring), name_of(path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.choices import SLOPES
+from bench.choices import SLOPES, TIGHTENING_SHARE
 from bench.methods.question import Question
 from bench.methods.settings import Settings
 from networks.bounds.interval import interval_bounds, interval_margins
@@ -26,7 +26,6 @@ SOURCES = {  # in words, of each method that propagates
     "alpha": "linear bounds with optimised slopes",
     "dual": "the LP's dual by one backward pass",
 }
-TIGHTENING_SHARE = 0.5  # of the time limit: what is left of the time is the model's
 
 
 @dataclass(frozen=True, slots=True, eq=False)

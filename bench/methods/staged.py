@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.choices import BY_MILP, SLOPES, applicable
+from bench.choices import BY_MILP, SLOPES, TIGHTENING_SHARE, applicable
 from bench.methods import bounding, relaxation
 from bench.methods.answer import Answer, at_targets, no_trace
-from bench.methods.bounding import ROUNDS, TIGHTENING_SHARE, Bounded, propagate, tightened
+from bench.methods.bounding import ROUNDS, Bounded, propagate, tightened
 from bench.methods.question import Question
 from bench.methods.settings import Settings
 from bench.methods.witness import strongest_inputs

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from bench.report.contest import NAME, PARTS, SOLVED, Contest, setup_contest, solver_contests
-from bench.report.frame import Run
-from bench.report.instances import by_network
-from bench.report.labels import with_setup
+from bench.report.contest import NAME, PARTS, SOLVED, Contest
+from bench.report.networks import Network
 from bench.report.render import Format, Section, Table, count, ratio, seconds
-from bench.statistics import PENALTY, TIE, Floats, duel, ratio_interval, shifted_geometric_mean, virtual_best
+from bench.statistics import PENALTY, TIE, Floats, duel, shifted_geometric_mean, virtual_best
 
 VIRTUAL_BEST = "virtual best"
 NOTHING = "0:0:0"  # of a pair of which neither solved anything that both were asked
@@ -22,26 +20,13 @@ SHIFTS_S = {"shifted\n10 s": 10.0, "shifted\n1 s": 1.0}
 QUARTILES = {"25 %": 0.25, "median": 0.5, "75 %": 0.75}
 
 
-def comparison_sections(run: Run) -> list[Section]:
-    """Every network's solvers and setups against each other; empty where there is nothing to compare."""
-    verify = run.rows[run.rows["kind"] == "verify"]
-    return [section for name, rows in by_network(verify) for section in comparisons(name, with_setup(rows))]
-
-
-def comparisons(name: str, labelled: pd.DataFrame) -> list[Section]:
-    """The comparisons of one network: of the solvers on each method, and of all setups.
-
-    Parameters
-    ----------
-    name : str
-        The network's.
-    labelled : DataFrame
-        Its rows, with their setups.
-    """
-    solvers = tuple(table for contest in solver_contests(labelled) for table in contest_tables(contest))
-    setups = setup_contest(labelled)
-    sections = [Section(f"{name}: solvers", solvers)] if solvers else []
-    return sections + ([Section(f"{name}: setups", tuple(contest_tables(setups)))] if setups else [])
+def comparisons(network: Network) -> list[Section]:
+    """The comparisons of one network: of the solvers on each method, and of all setups; empty without such."""
+    solvers = tuple(table for contest in network.solvers.values() for table in contest_tables(contest))
+    sections = [Section(f"{network.name}: solvers", solvers)] if solvers else []
+    if len(network.setups.competitors) > 1:
+        sections.append(Section(f"{network.name}: setups", tuple(contest_tables(network.setups))))
+    return sections
 
 
 def contest_tables(contest: Contest) -> Iterator[Table]:
@@ -87,7 +72,7 @@ def _counted(contest: Contest) -> tuple[str, ...]:
     without = f"The times below are without {', '.join(outside)}: asked too few of the instances of the others."
     several += (without,) if outside else ()
     partial = len(contest.times) - len(contest.seconds)
-    shared = f"{partial:,} of {_instances(len(contest.times))} not asked of all of these: no times but of pairs."
+    shared = f"{partial:,} of {counted_instances(len(contest.times))} not asked of all of these: no times but of pairs."
     return (*several, shared) if partial else several
 
 
@@ -100,7 +85,7 @@ def full_table(contest: Contest) -> Table:
     frame = _summary(np.column_stack([times, virtual]), "PAR2", [*ordered, VIRTUAL_BEST])
     frame["share of\nthe best"] = [*best.shares, np.nan]
     notes = (
-        f"Over all {_instances(len(times))} that all were asked.{_penalty(contest)}{_without_limit(contest)}",
+        f"Over all {counted_instances(len(times))} that all were asked.{_penalty(contest)}{_without_limit(contest)}",
         *_ties(best.ties),
     )
     formats: dict[str, Format] = {**dict.fromkeys(map(str, frame), seconds), "share of\nthe best": _whole_percent}
@@ -128,7 +113,7 @@ def _penalty(contest: Contest) -> str:
 
 def _without_limit(contest: Contest) -> str:
     left_out = len(contest.seconds) - len(contest.full)
-    told = f" {_instances(left_out)} that somebody did not solve had no time limit: left out for all."
+    told = f" {counted_instances(left_out)} that somebody did not solve had no time limit: left out for all."
     return told if left_out else ""
 
 
@@ -198,7 +183,7 @@ def _pairs(competitors: list[str]) -> Iterator[tuple[str, str]]:
 def _pair(contest: Contest, first: str, other: str) -> dict[str, object]:
     both = contest.asked[first] & contest.asked[other]
     one, two = contest.times.loc[both, first], contest.times.loc[both, other]
-    faster, compared = ratio_interval(*_by_instance(contest, two, one)), duel(one, two)
+    faster, compared = contest.ratio(other, first), duel(one, two)
     full = contest.counted.loc[both, [first, other]].dropna()
     return {
         "pair": f"{first} : {other}",
@@ -211,13 +196,6 @@ def _pair(contest: Contest, first: str, other: str) -> dict[str, object]:
         "with\npenalty": float(np.exp(np.log(full[other] / full[first]).mean())) if len(full) else np.nan,
         "of": len(full),
     }
-
-
-def _by_instance(contest: Contest, *times: pd.Series) -> list[pd.Series]:
-    """Geometric means over the settings with which an instance was asked, of the questions that both solved."""
-    logs = pd.concat(times, axis=1).dropna().transform(np.log)
-    means = np.exp(logs.groupby(contest.instance_of.reindex(logs.index).to_numpy()).mean())
-    return [means[name] for name in means]
 
 
 def _first_alone(contest: Contest) -> tuple[str, ...]:
@@ -238,10 +216,11 @@ def _summary(times: Floats, mean: str, names: list[str]) -> pd.DataFrame:
 def _shared(contest: Contest) -> str:
     nothing = [str(name) for name in contest.seconds if name not in contest.common]
     without = f" without {', '.join(nothing)}, which solved none" if nothing else ""
-    return f"Over the {_instances(len(contest.common))} that all solved{without}."
+    return f"Over the {counted_instances(len(contest.common))} that all solved{without}."
 
 
-def _instances(number: int) -> str:
+def counted_instances(number: int) -> str:
+    """`1 instance`, `12 instances`."""
     return f"{number:,} instance{'s' * (number != 1)}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from bench.choices import SWITCHES
 from bench.report.frame import CONTRADICTED, DECIDED
 from bench.report.labels import joined, method_rank
-from bench.statistics import penalised
+from bench.statistics import Interval, penalised, ratio_interval
 
 MODELS = {"lp": "the LP", "milp": "the MILP", "staged": "staged verification"}
 PARTS = ["bounds_s", "build_s", "solve_s", "total_s"]
@@ -37,9 +36,9 @@ class Contest:
     kind : str
         What the competitors are: `solver`, or `method` with its settings.
     lines : DataFrame
-        One line a question and competitor: `question`, `instance`, `competitor`, `ended` (how, in words), `done`
-        (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds), `limit_s` (NaN
-        without a time limit) and `row`, the first of its rows.
+        One line a question and competitor: `question`, `instance`, `competitor`, `method`, `epsilon`, `ended` (how, in
+        words), `done` (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds),
+        `limit_s` (NaN without a time limit) and `row`, the first of its rows.
     ends : tuple of str
         The words for ends that lack nothing.
     settings : int
@@ -55,10 +54,10 @@ class Contest:
 
     @cached_property
     def competitors(self) -> list[str]:
-        """Of the field first who solves the most, of these the fastest by mean penalised time; then who is outside."""
+        """The field by how many it solved, then by geometric mean with penalties; behind it the others."""
         order = pd.DataFrame(
             {"outside": ~self.asked.columns.isin(self.seconds.columns)}, index=self.asked.columns
-        ).assign(open=-self.seconds.notna().sum(), mean=self.full.mean())
+        ).assign(open=-self.seconds.notna().sum(), mean=self.full.apply(np.log).mean())
         return [str(name) for name in order.sort_values(["outside", "open", "mean"], kind="stable").index]
 
     @cached_property
@@ -104,6 +103,15 @@ class Contest:
         """The instance of every question."""
         return self.lines.groupby(QUESTION)["instance"].first()
 
+    def ratio(self, slower: str, faster: str) -> Interval:
+        """How many times as long one takes as another, on the questions that both solved.
+
+        The geometric mean over the instances, each with the geometric mean over the settings with which it was asked.
+        """
+        logs = self.times[[slower, faster]].dropna().transform(np.log)
+        means = np.exp(logs.groupby(self.instance_of.reindex(logs.index).to_numpy()).mean())
+        return ratio_interval(means[slower], means[faster])
+
     def parts_of(self, questions: pd.Index) -> pd.DataFrame:
         """The lines of these questions, of those that solved them."""
         return self.lines[self.lines["done"] & self.lines[QUESTION].isin(questions)]
@@ -131,7 +139,7 @@ def _largest(asked: NDArray[np.bool_]) -> list[int]:
     return sorted(best[1])
 
 
-def solver_contests(labelled: pd.DataFrame) -> Iterator[Contest]:
+def solver_contests(labelled: pd.DataFrame) -> dict[str, Contest]:
     """Solvers against each other at equal settings, for every method that more than one solver answered.
 
     Parameters
@@ -140,13 +148,13 @@ def solver_contests(labelled: pd.DataFrame) -> Iterator[Contest]:
         Rows with their setups, of one network.
     """
     solved = labelled[labelled["solver"].notna()]
-    for method in sorted(solved["method"].unique(), key=method_rank):
-        rows = solved[solved["method"] == method]
-        if rows["solver"].nunique() > 1:
-            yield _solver_contest(MODELS.get(method, str(method)), rows)
+    solvers = solved.groupby("method", observed=True)["solver"].nunique()
+    methods = sorted(solvers.index[solvers > 1], key=method_rank)
+    return {method: _solver_contest(method, solved[solved["method"] == method]) for method in methods}
 
 
-def _solver_contest(what: str, rows: pd.DataFrame) -> Contest:
+def _solver_contest(method: str, rows: pd.DataFrame) -> Contest:
+    what = MODELS.get(method, method)
     versions = rows.groupby("solver", observed=True)["solver_version"].nunique().gt(1).any()
     names = joined(rows, {"solver": "{}"} | ({"solver_version": " {}"} if versions else {}))
     ended = rows["status"].where(~rows["solved"], SOLVED).str.replace("_", " ")
@@ -157,16 +165,14 @@ def _solver_contest(what: str, rows: pd.DataFrame) -> Contest:
     return Contest(f"Solvers on {what}", what, "solver", lines, (SOLVED,), settings)
 
 
-def setup_contest(labelled: pd.DataFrame) -> Contest | None:
-    """All setups of one network against each other: who decides, verified or falsified; None where there is only one.
+def setup_contest(labelled: pd.DataFrame) -> Contest:
+    """All setups of one network against each other: who decides, verified or falsified.
 
     Parameters
     ----------
     labelled : DataFrame
         As for `solver_contests`.
     """
-    if labelled["setup"].nunique() < 2:
-        return None
     decided, broken = labelled["outcome"].isin(DECIDED), labelled["outcome"].eq(FAILED)
     undecided = labelled["reason"].fillna("unknown").mask(broken, FAILED)
     ends = tuple(reversed(DECIDED))
@@ -186,6 +192,8 @@ def _lines(
         {
             QUESTION: questions,
             "instance": rows["instance"],
+            "method": rows["method"],
+            "epsilon": rows["epsilon"],
             NAME: pd.Categorical(names),
             "rank": pd.Categorical(told, words).codes,
             "row": rows.index,
@@ -195,7 +203,7 @@ def _lines(
     )
     seconds = {part: (part, "median") for part in PARTS}
     grouped = ranked.groupby([QUESTION, NAME], observed=True, sort=False)
-    firsts = {name: (name, "first") for name in ("instance", "row")}
+    firsts = {name: (name, "first") for name in ("instance", "method", "epsilon", "row")}
     lines = grouped.agg(rank=("rank", "min"), limit_s=("limit_s", "max"), **firsts, **seconds).reset_index()
     kinds = pd.Categorical.from_codes(lines["rank"].astype(int).to_numpy(), pd.Index(words))
     return lines.assign(ended=kinds, done=lines["rank"] >= len(words) - len(ends))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped]
 
 FIGURES = "figures"  # the folder of the figures' files, beside the texts that link to them
+PICTURES = "images"  # the folder of the chapter's pictures
 CHAPTER_TITLE = "Chapter 4 of Kolter and Madry, Adversarial Robustness"
 
 
@@ -69,7 +70,9 @@ def _markdown(run: Run, content: Content, drawings: Mapping[str, Drawing], out: 
 
     written = _write_text(out, "report.md", f"# {content.title}\n\n{to_markdown(content.sections, figures=FIGURES)}")
     if content.chapter:
-        text = to_markdown([*content.chapter, *image_section(run, out)])
+        pictures = image_section(run, chapter=True)
+        write_figures(drawn(figure for section in pictures for figure in section.figures), out / PICTURES)
+        text = to_markdown([*content.chapter, *pictures], figures=PICTURES)
         written += _write_text(out, "chapter.md", f"# {CHAPTER_TITLE}\n\n{text}")
     return written
 

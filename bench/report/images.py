@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +13,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arrays import arrays_of_row
-from bench.report.frame import Run
-from bench.report.render import Section
-from bench.store import writing
+from bench.report.frame import CONTRADICTED, Run
+from bench.report.render import Figure, Section
 from networks.data import IMAGE_SHAPE
 from networks.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawn
 
 GRID_ROWS, GRID_COLUMNS = 3, 6
 # Okabe and Ito's bluish green and vermilion, which colour-blind readers can tell apart; the sign says it once more.
 RIGHT_COLOUR, WRONG_COLOUR = "#009E73", "#D55E00"
 RIGHT_SIGN, WRONG_SIGN = "\N{CHECK MARK}", "\N{BALLOT X}"
 INCH, DPI = 1.1, 110  # of one image; of the file
-FOLDER = "images"
+MOST_ATTACKS = 6  # pictures of attacks
+
+Shown = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +55,84 @@ PICTURES = (
 )
 
 
-def image_section(run: Run, out: Path) -> list[Section]:
-    """Write the PNG files below `out` and link to them; empty where the run has no such arrays.
+def image_section(run: Run, *, chapter: bool) -> list[Section]:
+    """Grids of adversarial images; empty where the run kept none.
 
-    Raises
-    ------
-    InputError
-        An array file that a row names is missing or does not hold what it should; a file that cannot be written.
+    Parameters
+    ----------
+    chapter : bool
+        Whether to show what the chapter shows, instead of every network's attacks and witnesses.
     """
-    lines = [
-        "Above each image the predicted class: "
-        f"{RIGHT_SIGN} where it is right; {WRONG_SIGN} where it is wrong, with the label in brackets."
-    ]
+    figures: list[Figure] = []
+    missing: list[str] = []
+    for found in _of_chapter(run) if chapter else _of_run(run):
+        try:
+            shown = found.load(run)
+        except InputError as error:
+            missing.append(f"{found.title} cannot be shown: {error}.")
+            continue
+        if shown is not None:
+            figures.append(_figure(found, shown))
+    lines = (LEGEND, *missing) if figures else tuple(missing)
+    return [Section("Perturbed images", lines=lines, figures=tuple(figures))] if lines else []
+
+
+LEGEND = (
+    f"Above each image the predicted class: {RIGHT_SIGN} where it is right; {WRONG_SIGN} where it is wrong, with the "
+    "label in brackets."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A picture that can be made: the rows whose images it shows."""
+
+    name: str
+    title: str
+    rows: pd.DataFrame
+
+    def load(self, run: Run) -> Shown | None:
+        """Images (m, 1, 28, 28), predictions (m,) and labels (m,) of all its rows; None where they kept none."""
+        parts = [_load(run.folder_of(int(str(row.name))), row) for _, row in self.rows.iterrows()]
+        shown = [np.concatenate(arrays) for arrays in zip(*filter(None, parts), strict=True)]
+        return (shown[0], shown[1], shown[2]) if shown else None
+
+
+def _of_chapter(run: Run) -> Iterator[_Found]:
     for picture in PICTURES:
         index = _choose(run.rows, picture)
-        if index is None:
-            continue
-        row = run.rows.iloc[index]
-        shown = _load(run.folder_of(index), row)
-        if shown is not None:
-            name = f"{FOLDER}/{picture.method}{'_targeted' if picture.targeted else ''}_{picture.network}.png"
-            title = _title(picture, row)
-            figure = draw(title, *shown)
-            with writing(out / name):
-                (out / FOLDER).mkdir(exist_ok=True)
-                figure.savefig(out / name, dpi=DPI)
-            lines.append(f"![{title}]({name})")
-    return [Section("Perturbed images", lines=tuple(lines))] if len(lines) > 1 else []
+        if index is not None:
+            name = f"{picture.method}{'_targeted' if picture.targeted else ''}_{picture.network}"
+            yield _Found(name, _title(picture, run.rows.iloc[index]), run.rows.loc[[index]])
+
+
+def _of_run(run: Run) -> Iterator[_Found]:
+    """Of every network its attacks at their largest epsilon, and the inputs that falsify its images."""
+    kept = run.rows[run.rows["arrays"].notna() & run.rows["outcome"].ne(CONTRADICTED)]
+    attacks = kept[kept["kind"].eq("attack") & kept["epsilon"].gt(0)].sort_values(
+        "epsilon", ascending=False, kind="stable"
+    )
+    firsts = attacks.drop_duplicates(["network", "method"]).head(MOST_ATTACKS)
+    for number, (index, row) in enumerate(firsts.iterrows(), start=1):
+        title = f"{row['method']}, {row['network']}, epsilon {row['epsilon']:g}"
+        yield _Found(f"attack-{number}", title, attacks.loc[[index]])
+    falsified = kept[kept["outcome"].eq("falsified")].sort_values(["epsilon", "image"], kind="stable")
+    for number, (network, rows) in enumerate(falsified.groupby("network", observed=True), start=1):
+        once = rows.drop_duplicates(["image"]).head(GRID_ROWS * GRID_COLUMNS)
+        yield _Found(f"falsified-{number}", f"Inputs that falsify {network}, each at its smallest epsilon", once)
+
+
+def _figure(found: _Found, shown: Shown) -> Figure:
+    buffer = BytesIO()
+    draw(found.title, *shown).savefig(buffer, dpi=DPI, format="png")
+    return Figure(found.name, found.title, _in_words(found.title, *shown), buffer.getvalue())
+
+
+def _in_words(title: str, images: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]) -> str:
+    wrong = [f"{new} for {old}" for new, old in zip(predictions, labels, strict=True) if new != old]
+    what = "1 image" if len(images) == 1 else f"{len(images)} images"
+    taken = f", predicted {', '.join(wrong)}" if wrong else ""
+    return f"{title}: {what}, {len(wrong)} misclassified{taken}."
 
 
 def _choose(rows: pd.DataFrame, picture: Picture) -> int | None:
@@ -94,9 +148,6 @@ def _choose(rows: pd.DataFrame, picture: Picture) -> int | None:
 def _title(picture: Picture, row: pd.Series[Any]) -> str:
     target = f", target {row['target']}" if picture.targeted else ""
     return f"{picture.title}, {picture.network}, epsilon {row['epsilon']:g}{target}"
-
-
-Shown = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def _load(folder: Path, row: pd.Series[Any]) -> Shown | None:
@@ -122,7 +173,7 @@ def _check_shown(path: Path, images: NDArray[Any], predictions: NDArray[Any], la
         raise InputError(f"{path}: not the arrays of a row: {found}; expected images, and a class and a label for each")
 
 
-def draw(title: str, images: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]) -> Figure:
+def draw(title: str, images: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]) -> Drawn:
     """A grid of at most 3 x 6 images, or one image alone.
 
     Parameters

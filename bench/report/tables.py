@@ -6,8 +6,9 @@ import pandas as pd
 
 from bench.report.comparison import comparisons
 from bench.report.frame import OUTCOMES, UNMEASURED, Run
-from bench.report.instances import EPSILON_FORMAT, EPSILON_HEADER, by_network, by_setup, flat, per_instance
-from bench.report.labels import OF_ALL, constants, joined, settings_lines, with_setup
+from bench.report.instances import EPSILON_FORMAT, EPSILON_HEADER, by_setup, flat, per_instance
+from bench.report.labels import OF_ALL, constants, joined, settings_lines
+from bench.report.networks import Network, networks_of
 from bench.report.render import Section, Table, count, number, percent, plain_number, seconds
 from bench.report.stages import stage_table
 from bench.report.switches import switch_table
@@ -32,19 +33,15 @@ HEADERS = {
 
 def run_sections(run: Run) -> list[Section]:
     """One section a network with its comparisons behind it, and one for the attacks."""
-    verify = run.rows[run.rows["kind"] == "verify"]
     attacks = run.rows[run.rows["kind"] == "attack"]
-    sections = [
-        section
-        for name, rows in by_network(verify)
-        for section in _network_sections(name, with_setup(rows), run.targets)
-    ]
+    sections = [section for network in networks_of(run) for section in _network_sections(network, run.targets)]
     if len(attacks):
         sections.append(Section("Attacks", tuple(attack_tables(attacks))))
     return sections
 
 
-def _network_sections(name: str, labelled: pd.DataFrame, targets: pd.DataFrame) -> list[Section]:
+def _network_sections(network: Network, targets: pd.DataFrame) -> list[Section]:
+    labelled = network.labelled
     results = per_instance(labelled)
     tables = [
         verdict_table(results),
@@ -58,7 +55,7 @@ def _network_sections(name: str, labelled: pd.DataFrame, targets: pd.DataFrame) 
     ]
     lines = tuple(settings_lines(labelled))
     shown = tuple(table for table in tables if len(table.frame))
-    return [Section(name, shown, lines), *comparisons(name, labelled)]
+    return [Section(network.name, shown, lines), *comparisons(network)]
 
 
 def verdict_table(results: pd.DataFrame) -> Table:

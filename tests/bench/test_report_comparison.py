@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from bench.report.comparison import comparison_sections
-from bench.report.render import Table
+from bench.report.comparison import comparisons
+from bench.report.frame import Run
+from bench.report.networks import networks_of
+from bench.report.render import Section, Table
 from bench.row import Row
 from tests.bench.made_rows import failed, made_run, printed, verify_row
 
@@ -26,6 +28,10 @@ FULL, COMMON, TOTALS, PAIRS = (
 def milp(solver: str, image: int = 0, total_s: float = 1.0, **values: Any) -> Row:
     """A row that gurobi, highs or cbc solved in some seconds, out of 30."""
     return verify_row(**{"method": "milp", "time_limit_s": 30.0} | values, solver=solver, image=image, total_s=total_s)
+
+
+def comparison_sections(run: Run) -> list[Section]:
+    return [section for network in networks_of(run) for section in comparisons(network)]
 
 
 def compared(folder: Path, *rows: Row) -> dict[str, Table]:

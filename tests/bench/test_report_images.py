@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.report.files import Content, write_report
 from bench.report.frame import load_run
 from bench.report.images import RIGHT_COLOUR, WRONG_COLOUR, draw, image_section
-from bench.report.markdown import to_markdown
+from bench.report.render import Section
 from bench.row import Row
-from networks.errors import InputError
 from tests.bench.made_rows import attack_row, verify_row, write_run
 from tests.bench.test_report import run_report
 
@@ -40,8 +40,7 @@ def save_verify(folder: Path, name: str, **values: Any) -> Row:
 
 
 def pictures(run: Path, out: Path) -> list[str]:
-    out.mkdir(exist_ok=True)
-    image_section(load_run(run), out)
+    write_report(load_run(run), Content("x", (), (Section("Chapter"),)), out, ["markdown"])
     return sorted(path.name for path in out.rglob("*.png"))
 
 
@@ -76,20 +75,20 @@ def test_every_picture_is_a_png_with_a_link(tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     rows = [save_attack(run, "a"), save_attack(run, "b", target=2, epsilon=0.2), save_verify(run, "c", method="milp")]
     write_run(run, rows)
-    out.mkdir()
-    text = to_markdown(image_section(load_run(run), out))
+    pictures(run, out)
+    text = (out / "chapter.md").read_text()
     names = ["milp_mnist_small.png", "pgd_linf_mnist_cnn.png", "pgd_linf_targeted_mnist_cnn.png"]
     for name in names:
         assert (out / "images" / name).read_bytes().startswith(PNG)
         assert f"](images/{name})" in text
-    assert "![PGD, l-infinity, targeted, mnist_cnn, epsilon 0.2, target 2]" in text
+    assert "![PGD, l-infinity, targeted, mnist_cnn, epsilon 0.2, target 2: 18 images, 9 misclassified, " in text
 
 
 def test_the_epsilon_nearest_to_the_chapters_is_shown(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_run(run, [save_attack(run, str(epsilon), epsilon=epsilon) for epsilon in (0.01, 0.09, 0.3)])
-    lines = image_section(load_run(run), tmp_path)[0].lines
-    assert lines[1].startswith("![PGD, l-infinity, mnist_cnn, epsilon 0.09]")
+    (section,) = image_section(load_run(run), chapter=True)
+    assert section.figures[0].title == "PGD, l-infinity, mnist_cnn, epsilon 0.09"
 
 
 def test_rows_that_kept_no_images_have_no_picture(tmp_path: Path) -> None:
@@ -100,16 +99,17 @@ def test_rows_that_kept_no_images_have_no_picture(tmp_path: Path) -> None:
 
 def test_a_missing_array_file_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [attack_row(arrays="arrays/gone.npz")])
-    with pytest.raises(InputError, match=r"arrays/gone\.npz: not the arrays of a row"):
-        pictures(run, tmp_path / "out")
+    (section,) = image_section(load_run(run), chapter=True)
+    assert "cannot be shown" in section.lines[0]
+    assert "arrays/gone.npz: not the arrays of a row" in section.lines[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 torn"])
 def test_a_broken_array_file_is_named(tmp_path: Path, content: bytes) -> None:
     run = write_run(tmp_path / "run", [attack_row(arrays="broken.npz")])
     (run / "broken.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"broken\.npz: not the arrays of a row"):
-        pictures(run, tmp_path / "out")
+    assert pictures(run, tmp_path / "out") == []
+    assert "broken.npz: not the arrays of a row" in (tmp_path / "out" / "chapter.md").read_text()
 
 
 def test_the_command_writes_the_chapter_with_its_pictures(tmp_path: Path) -> None:
@@ -128,3 +128,26 @@ def test_a_run_of_another_suite_has_no_chapter_unless_asked(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "chapter" not in done.stdout
     assert not (tmp_path / "out" / "chapter.md").exists()
+
+
+def test_any_run_shows_its_attacks_and_the_inputs_that_falsify(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    rows = [
+        *(save_attack(run, f"a{epsilon}", network="own", epsilon=epsilon) for epsilon in (0.1, 0.2)),
+        *(save_verify(run, f"v{image}", image=image, verdict="falsified", epsilon=0.1) for image in (1, 2)),
+        save_verify(run, "v1again", image=1, verdict="falsified", epsilon=0.3),
+        save_verify(run, "open", image=5),
+    ]
+    (section,) = image_section(load_run(write_run(run, rows)), chapter=False)
+    attack, falsified = section.figures
+    assert attack.title == "pgd_linf, own, epsilon 0.2"
+    assert "18 images, 9 misclassified, predicted 2 for 1, 4 for 3" in attack.text
+    assert falsified.text.endswith(": 2 images, 2 misclassified, predicted 3 for 7, 3 for 7.")
+    assert all(isinstance(figure.chart, bytes) and figure.chart.startswith(PNG) for figure in section.figures)
+
+
+def test_a_run_whose_arrays_are_gone_is_reported_all_the_same(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [attack_row(network="own", arrays="arrays/gone.npz")])
+    done = run_report(run, "--out", tmp_path / "out", "--write", "markdown")
+    assert done.returncode == 0, done.stderr
+    assert "pgd_linf, own, epsilon 0.1 cannot be shown" in (tmp_path / "out" / "report.md").read_text()

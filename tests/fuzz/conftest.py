@@ -19,7 +19,7 @@ from networks import data
 from networks.errors import InputError
 from tests.conftest import Ended
 
-CODES = (0, 1, 2, 3)
+CODES = (0, 1, 2, 3, 4)
 ERROR = "relubench: error: "
 
 

@@ -53,6 +53,7 @@ USUAL = {
     "status": ["run"],
     "report": ["run"],
     "check": ["run"],
+    "compare": ["run", "run"],
     "pair": ["suite.toml", "--base", "nosuch", "--head", "nosuch"],
     "train": ["mnist_small", "--epochs", "1"],
 }

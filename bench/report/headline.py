@@ -1,0 +1,132 @@
+"""The answer on one screen: what each method decides at which radius and cost, who is fastest, what is contradicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.contest import NAME, Contest
+from bench.report.frame import CONTRADICTED, Run
+from bench.report.labels import method_rank
+from bench.report.networks import Network, networks_of
+from bench.report.render import Format, Section, Table, count, plain_number, ratio, seconds
+
+HEADING = "The answer"
+SHOWN_EPSILONS = 5  # of a network; more do not fit beside each other in a terminal of 80 columns
+SHOWN_FINDINGS = 3
+
+
+def headline_section(run: Run) -> Section:
+    """Who decides what, who is fastest, and what does not hold; the rest of a report is the detail of this."""
+    networks = networks_of(run)
+    tables = (_decided(networks), _fastest(networks))
+    return Section(HEADING, tuple(table for table in tables if len(table.frame)), tuple(_believed(run)))
+
+
+def _believed(run: Run) -> Iterator[str]:
+    """What is contradicted, with the first examples; and what failed."""
+    findings, tested = run.judgement.findings, sum(run.judgement.tested.values())
+    if not findings:
+        yield f"Nothing is contradicted, in {tested:,} comparisons of {len(run.rows):,} rows with each other."
+    else:
+        yield f"{len(findings):,} contradictions, of {len(run.judgement.guilty):,} rows that count as {CONTRADICTED}:"
+        yield from (f"{finding}." for finding in run.judgement.firsts[:SHOWN_FINDINGS])
+    failed = int(run.rows["error"].notna().sum())
+    if failed:
+        yield f"{failed:,} row{'s' * (failed != 1)} failed: see why below."
+
+
+def _decided(networks: tuple[Network, ...]) -> Table:
+    """Methods, each with its best setup, by epsilon: instances decided of those asked, and the median time."""
+    wide = pd.concat([pd.DataFrame(), *map(_by_epsilon, networks)])
+    epsilons = sorted(map(float, wide.columns))
+    chosen = _spread_out(epsilons)
+    shown = wide[chosen].rename(columns=plain_number).reset_index(names=["network", "method"][-wide.index.nlevels :])
+    left_out = len(epsilons) - len(chosen)
+    notes = (f"{left_out} more epsilons are in the tables below.",) if left_out else ()
+    alone = len(networks) == 1
+    frame = shown.drop(columns=["network"] if alone else [])
+    title = f"Decided at each epsilon, and the median time{f': {networks[0].name}' if alone else ''}"
+    return Table(title, frame, {}, (DECIDED_TERM,), notes, grouped="" if alone else "network")
+
+
+def _by_epsilon(network: Network) -> pd.DataFrame:
+    """One line a method, one column an epsilon."""
+    best = best_setups(network.setups)
+    lines = network.setups.lines[network.setups.lines[NAME].isin(best)]
+    grouped = lines.groupby([NAME, "epsilon"], observed=True)
+    numbers = grouped.agg(done=("done", "sum"), n=("done", "size"), total_s=("total_s", "median"))
+    text = [_cell(*values) for values in zip(numbers["done"], numbers["n"], numbers["total_s"], strict=True)]
+    wide = pd.Series(text, index=numbers.index, dtype=str).unstack("epsilon").reindex(best)
+    wide.index = wide.index.astype(str).str.partition(",").get_level_values(0)  # the method and its solver
+    return pd.concat({network.name: wide})
+
+
+DECIDED_TERM = (
+    "Verified or falsified, of the instances asked, and the median of their times, undecided ones among them. Of every "
+    "method the setup that decides the most, and of those the fastest; its settings stand in the tables below."
+)
+
+
+def best_setups(contest: Contest) -> list[str]:
+    """Of every method the setup that decides the largest share, of those the fastest one; in the order of tightness."""
+    by_setup = contest.lines.groupby(NAME, observed=True)
+    frame = by_setup.agg(share=("done", "mean"), n=("done", "size"), method=("method", "first"))
+    frame["mean_s"] = contest.counted.mean()
+    frame = frame.sort_values(["share", "n", "mean_s"], ascending=[False, False, True], kind="stable")
+    firsts = frame.reset_index().groupby("method", observed=True)[NAME].first()
+    return [str(firsts[method]) for method in sorted(firsts.index, key=method_rank)]
+
+
+def _cell(done: int, n: int, total_s: float) -> str:
+    return f"{done:,}/{n:,}" + ("" if np.isnan(total_s) else f" {seconds(total_s)}")
+
+
+def _spread_out(epsilons: list[float]) -> list[float]:
+    """The smallest and the largest, and evenly what lies between."""
+    places = np.linspace(0, len(epsilons) - 1, min(len(epsilons), SHOWN_EPSILONS)).round().astype(int)
+    return [epsilons[place] for place in places]
+
+
+def _fastest(networks: tuple[Network, ...]) -> Table:
+    """For every network and method with several solvers the one that is ahead, against the next."""
+    lines = [
+        {"network": network.name, "method": method, **_ahead(contest)}
+        for network in networks
+        for method, contest in network.solvers.items()
+        if _compared(contest)
+    ]
+    alone = len(networks) == 1
+    frame = pd.DataFrame(lines).drop(columns=["network"] if alone and lines else [])
+    return Table("The fastest solver", frame, FASTEST_FORMATS, (FASTEST_TERM,), grouped="" if alone else "network")
+
+
+FASTEST_FORMATS: dict[str, Format] = {"times as\nfast": ratio, "from": ratio, "to": ratio, "n": count}
+FASTEST_TERM = (
+    "The one that solves the most, of those the fastest, in the geometric mean with penalties; with the instances that "
+    "it solved. times as fast: as the next one, in the geometric mean over the n instances that both solved; from, to: "
+    "its 95 % interval over the instances. Where that holds 1, no difference is shown."
+)
+
+
+def _compared(contest: Contest) -> bool:
+    """Whether the first two of a contest both solved something in common."""
+    both = [name for name in contest.competitors if name in contest.seconds][:2]
+    return len(both) == 2 and bool(contest.times[both].notna().all(axis=1).any())
+
+
+def _ahead(contest: Contest) -> dict[str, Any]:
+    first, second = contest.competitors[:2]
+    found = contest.ratio(second, first)
+    solved = contest.seconds.notna().sum()
+    return {
+        "fastest": f"{first} {solved[first]:,}/{len(contest.seconds):,}",
+        "next": f"{second} {solved[second]:,}/{len(contest.seconds):,}",
+        "times as\nfast": found.estimate,
+        "from": found.low if found.low > 0 else np.nan,
+        "to": found.high if np.isfinite(found.high) else np.nan,
+        "n": int(contest.times[[first, second]].notna().all(axis=1).sum()),
+    }

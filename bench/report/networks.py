@@ -1,0 +1,45 @@
+"""The rows of a run by network, labelled and compared once for all parts of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import pandas as pd
+
+from bench.report.contest import Contest, setup_contest, solver_contests
+from bench.report.frame import Run
+from bench.report.instances import by_network
+from bench.report.labels import with_setup
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What was measured on one network.
+
+    Attributes
+    ----------
+    name : str
+    labelled : DataFrame
+        Its verifications, with their setups.
+    """
+
+    name: str
+    labelled: pd.DataFrame
+
+    @cached_property
+    def setups(self) -> Contest:
+        """All setups against each other."""
+        return setup_contest(self.labelled)
+
+    @cached_property
+    def solvers(self) -> dict[str, Contest]:
+        """The solvers against each other, for each method that has several."""
+        return solver_contests(self.labelled)
+
+
+@lru_cache(maxsize=1)  # a report's parts ask for the same run one after the other
+def networks_of(run: Run) -> tuple[Network, ...]:
+    """The networks of a run with verifications, by name."""
+    verify = run.rows[run.rows["kind"] == "verify"]
+    return tuple(Network(name, with_setup(rows)) for name, rows in by_network(verify))

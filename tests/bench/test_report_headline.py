@@ -1,0 +1,122 @@
+"""The answer on one screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report.frame import Run
+from bench.report.headline import headline_section
+from bench.report.render import Table
+from bench.row import Row
+from tests.bench.made_rows import attack_row, failed, made_run, printed, verify_row
+
+FASTEST = "The fastest solver"
+LIMIT: dict[str, Any] = {"status": ["time_limit"] * 2, "reason": "time limit", "time_limit_s": 30.0}
+
+
+def answer(run: Run) -> dict[str, Table]:
+    return {table.title.split(":")[0].split(",")[0]: table for table in headline_section(run).tables}
+
+
+def decided(run: Run) -> list[list[Any]]:
+    return answer(run)["Decided at each epsilon"].frame.values.tolist()
+
+
+def verified(**values: Any) -> Row:
+    return verify_row(verdict="verified", **values)
+
+
+def test_methods_by_epsilon_have_counts_and_median_times(tmp_path: Path) -> None:
+    rows = [verified(method="milp", image=image, epsilon=0.1, total_s=1.0 + image) for image in range(3)]
+    rows += [verify_row(method="milp", image=image, epsilon=0.2, total_s=30.0) for image in range(2)]
+    rows += [verify_row(method="interval", image=0, epsilon=0.1, total_s=0.001)]
+    run = made_run(tmp_path, *rows)
+    frame = answer(run)["Decided at each epsilon"].cells()
+    assert frame.columns.tolist() == ["method", "0.1", "0.2"]
+    assert frame.values.tolist() == [["interval", "0/1 1.00 ms", "-"], ["milp", "3/3 2.00 s", "0/2 30.0 s"]]
+
+
+def test_each_method_is_shown_with_its_best_setup(tmp_path: Path) -> None:
+    rows = [
+        verify_row(method="milp", solver="cbc", total_s=0.1),
+        verified(method="milp", solver="highs", total_s=3.0),
+        verified(method="milp", solver="gurobi", total_s=2.0),
+    ]
+    assert decided(made_run(tmp_path, *rows)) == [["milp gurobi", "1/1 2.00 s"]]
+
+
+def test_more_epsilons_than_fit_are_counted(tmp_path: Path) -> None:
+    table = answer(made_run(tmp_path, *(verified(epsilon=k / 100) for k in range(1, 10))))["Decided at each epsilon"]
+    assert table.frame.columns.tolist() == ["method", "0.01", "0.03", "0.05", "0.07", "0.09"]
+    assert table.notes == ("4 more epsilons are in the tables below.",)
+
+
+def test_the_fastest_solver_stands_against_the_next(tmp_path: Path) -> None:
+    rows = [
+        verified(method="milp", solver=solver, image=image, total_s=total_s * (1 + image))
+        for solver, total_s in (("highs", 3.0), ("gurobi", 1.0), ("cbc", 9.0))
+        for image in range(4)
+    ]
+    (line,) = answer(made_run(tmp_path, *rows))[FASTEST].frame.to_dict("records")
+    assert (line["method"], line["fastest"], line["next"], line["n"]) == ("milp", "gurobi 4/4", "highs 4/4", 4)
+    assert (line["times as\nfast"], line["from"], line["to"]) == pytest.approx((3.0, 3.0, 3.0))
+
+
+def test_who_solves_more_is_ahead_of_who_is_faster(tmp_path: Path) -> None:
+    rows = [verified(method="milp", solver="highs", image=image, total_s=5.0, time_limit_s=30.0) for image in range(2)]
+    rows += [verified(method="milp", solver="gurobi", total_s=1.0, time_limit_s=30.0)]
+    rows += [verify_row(method="milp", solver="gurobi", image=1, total_s=30.0, **LIMIT)]
+    (line,) = answer(made_run(tmp_path, *rows))[FASTEST].frame.to_dict("records")
+    assert (line["fastest"], line["next"], line["times as\nfast"]) == ("highs 2/2", "gurobi 1/2", pytest.approx(0.2))
+
+
+def test_without_two_solvers_nobody_is_fastest(tmp_path: Path) -> None:
+    assert FASTEST not in answer(made_run(tmp_path, verified(), verified(method="milp")))
+    limited = [verify_row(method="milp", solver=solver, **LIMIT) for solver in ("highs", "cbc")]
+    assert FASTEST not in answer(made_run(tmp_path / "limited", *limited))
+
+
+def test_contradictions_are_counted_and_the_first_are_shown(tmp_path: Path) -> None:
+    liars = [verified(method="milp", solver="liar", image=image, lower=[9.0, 9.0]) for image in range(9)]
+    lines = headline_section(made_run(tmp_path, *liars)).lines
+    assert lines[0].endswith("of 9 rows that count as contradicted:")
+    assert "milp liar (mnist_small, image 0" in lines[1]
+    assert len(lines) <= 4
+
+
+def test_that_nothing_is_contradicted_is_said_with_what_was_compared(tmp_path: Path) -> None:
+    run = made_run(tmp_path, verified(), failed(verify_row(image=1), "OSError: disk"))
+    lines = headline_section(run).lines
+    assert lines[0].startswith("Nothing is contradicted, in ")
+    assert lines[0].endswith(" comparisons of 2 rows with each other.")
+    assert lines[1].startswith("1 row failed")
+
+
+def test_networks_stand_below_each_other(tmp_path: Path) -> None:
+    run = made_run(tmp_path, verified(), verified(network="other", network_digest="d9", epsilon=0.3))
+    frame = answer(run)["Decided at each epsilon"].cells()
+    assert frame.values.tolist() == [["mnist_small", "lp", "1/1 100 ms", "-"], ["other", "lp", "-", "1/1 100 ms"]]
+
+
+def test_a_run_of_attacks_has_an_answer_too(tmp_path: Path) -> None:
+    section = headline_section(made_run(tmp_path, attack_row()))
+    assert section.tables == ()
+    assert section.lines[0].startswith("Nothing is contradicted")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_it_fits_one_screen(tmp_path: Path, width: int) -> None:
+    rows = [
+        verified(method=method, solver=solver, epsilon=epsilon, image=image, total_s=12345.0, bounds=bounds)
+        for method in ("interval", "linear", "lp", "milp", "staged")
+        for solver in (("highs", "gurobi", "cbc") if method in ("lp", "milp", "staged") else ("highs",))
+        for epsilon in (0.01, 0.02, 0.03, 0.05, 0.1)
+        for image in range(3)
+        for bounds in (("linear", "lp") if method in ("lp", "milp") else ("linear",))
+    ]
+    text = printed([headline_section(made_run(tmp_path, *rows))], width)
+    assert max(map(len, text)) <= width
+    assert len(text) <= 45

@@ -25,8 +25,8 @@ console = _Console(highlight=False, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def progress_bar(extra: str = "") -> Progress:
-    """A bar with counts, `extra`, elapsed and remaining time, on stderr so that stdout keeps the results."""
+def progress_bar() -> Progress:
+    """A bar with counts, elapsed and remaining time, on stderr so that stdout keeps the results."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -51,7 +51,6 @@ def progress_bar(extra: str = "") -> Progress:
         _Description("{task.description}", markup=False, table_column=Column()),
         BarColumn(BAR_WIDTH),
         MofNCompleteColumn(),
-        *([TextColumn(extra)] if extra else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

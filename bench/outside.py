@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +16,7 @@ from bench.outline import Outline
 from bench.progress import Counts, Line, Running, SeenRow, failed
 from bench.store import PLAN, ROWS, RUNNING, read_manifest
 from networks.errors import InputError
-from networks.files import read_regular
+from networks.files import check_regular, read_regular
 
 CLOCK_S = 2.0  # that a process may seem younger than its own first line: its start is rounded by the system
 
@@ -31,7 +32,11 @@ class State(StrEnum):
     ENDED = "ended"  # nobody holds it, and there is no plan that says whether all was measured
 
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+GOING_ON = (State.RUNNING, State.ELSEWHERE)
 UNFINISHED = (State.STOPPED, State.DIED)
+ROW = msgspec.json.Decoder(SeenRow)
+EXPECTED = "expected a file that `relubench run` wrote"
 
 
 class SeenCell(msgspec.Struct, frozen=True):
@@ -42,7 +47,7 @@ class SeenCell(msgspec.Struct, frozen=True):
     method: str
     solver: str | None
     what: str
-    since: str
+    since: Moment
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -50,7 +55,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     pid: int
     host: str
-    since: str
+    since: Moment
     command: str = ""
     cells: list[SeenCell] = []
 
@@ -66,8 +71,10 @@ class Glance:
     holder : Holder or None
         Who holds it, or held it when it died.
     counts : Counts
-    last : str or None
-        When the last row came, UTC, ISO 8601; None where there is none.
+    cells : tuple of Running
+        What is being measured, or was when the run died.
+    last : float or None
+        When the last row came, in seconds of the clock; None where there is none.
     now : float
         When this was seen, in seconds of the clock.
     notes : tuple of str
@@ -77,7 +84,8 @@ class Glance:
     suite: str | None
     holder: Holder | None
     counts: Counts
-    last: str | None
+    cells: tuple[Running, ...]
+    last: float | None
     now: float
     notes: tuple[str, ...]
 
@@ -100,14 +108,12 @@ def glance(folder: Path) -> Glance:
         raise InputError(f"{folder} holds no run, neither {RUNNING} nor {PLAN} nor {ROWS}; {expected}")
     counts, notes = _count(plan, rows, holder.cells if holder else [])
     state = _state(counts, plan, held=held, holder=holder)
-    if torn and state is not State.RUNNING:  # there, it is being written
+    cells = tuple(counts.running.values())
+    if state not in GOING_ON:
+        counts.running.clear()  # no time of theirs goes by
+    if torn and state not in GOING_ON:  # there, it is being written
         notes.append(f"{ROWS}: {torn} torn by a crash, not counted")
-    return Glance(state, _suite(folder, plan), holder, counts, _last(rows), datetime.now(UTC).timestamp(), tuple(notes))
-
-
-def seconds_of(moment: str) -> float:
-    """A moment, UTC, ISO 8601, in seconds of the clock."""
-    return datetime.fromisoformat(moment).timestamp()
+    return Glance(state, _suite(folder, plan), holder, counts, cells, _last(rows), time.time(), tuple(notes))
 
 
 def _state(counts: Counts, plan: Outline | None, *, held: bool, holder: Holder | None) -> State:
@@ -128,18 +134,18 @@ def _is_alive(holder: Holder) -> bool:
 
     try:
         process = psutil.Process(holder.pid)
-        is_it = process.create_time() <= seconds_of(holder.since) + CLOCK_S
+        is_it = process.create_time() <= holder.since.timestamp() + CLOCK_S
         return is_it and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, OverflowError, ValueError):  # a number that no process can have
+    except (psutil.Error, OverflowError, ValueError):  # or a number that no process can have
         return False
 
 
-def _count(plan: Outline | None, rows: Iterable[SeenRow], cells: Iterable[SeenCell]) -> tuple[Counts, list[str]]:
+def _count(plan: Outline | None, rows: list[SeenRow], cells: list[SeenCell]) -> tuple[Counts, list[str]]:
     """The counts, and what there is to say of rows that are not in them."""
     counts = plan.counts() if plan else Counts(None)
     for cell in cells:
         line = Line(cell.kind, cell.method, cell.solver)
-        counts.begin(cell.cell, Running(line, cell.what, seconds_of(cell.since)))
+        counts.begin(cell.cell, Running(line, cell.what, cell.since.timestamp()))
     there = {cell for line in plan.lines for cell in line.there} if plan else set()
     missing = {cell for line in plan.lines for cell in line.missing} if plan else set()
     others = set()
@@ -150,9 +156,8 @@ def _count(plan: Outline | None, rows: Iterable[SeenRow], cells: Iterable[SeenCe
         elif row.cell not in missing and row.cell not in there:
             others.add(row.cell)
     if plan is None:
-        return counts, [
-            f"no {PLAN} here, as of a run of an earlier version: how many cells there are to be is not known"
-        ]
+        why = "the run has just begun, or is of a version that kept none"
+        return counts, [f"no {PLAN}: {why}; how many cells there are to be is not known"]
     note = f"{len(others):,} cells in {ROWS} are not of suite {plan.suite} as it was last run: not counted"
     return counts, [note] if others else []
 
@@ -164,12 +169,14 @@ def _suite(folder: Path, plan: Outline | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _last(rows: list[SeenRow]) -> str | None:
-    """When the last row came: when its cell was begun, and what it took."""
+def _last(rows: list[SeenRow]) -> float | None:
+    """When the last row came: when its cell was begun, and what it took. None where it does not say."""
     if not rows:
         return None
-    began = datetime.fromisoformat(rows[-1].started)
-    return (began + timedelta(seconds=rows[-1].total_s or 0.0)).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromisoformat(rows[-1].started).timestamp() + (rows[-1].total_s or 0.0)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _holder(path: Path) -> tuple[bool, Holder | None]:
@@ -188,36 +195,33 @@ def _plan(path: Path) -> Outline | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}; expected a file that `relubench run` wrote"
-        ) from error
+        raise InputError(f"{path} cannot be read: {error.strerror}; {EXPECTED}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not the plan of a run: {error}") from error
+        raise InputError(f"{path}: not the plan of a run: {error}; {EXPECTED}") from error
 
 
 def _rows(path: Path) -> tuple[list[SeenRow], str]:
     """The rows that are there whole, and how many lines are torn, in words."""
+    if not path.exists():
+        return [], ""
     try:
-        lines = read_regular(path).splitlines(keepends=True) if path.exists() else []
+        check_regular(path)
+        with path.open("rb") as file:
+            seen = [_row(path, number, line) for number, line in enumerate(file, start=1)]
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}; expected rows that `relubench run` wrote"
-        ) from error
-    decoder = msgspec.json.Decoder(SeenRow)
-    seen = [_row(path, number, line, decoder) for number, line in enumerate(lines, start=1)]
+        raise InputError(f"{path} cannot be read: {error.strerror}; {EXPECTED}") from error
     rows = [row for row in seen if row is not None]
-    torn = len(lines) - len(rows)
+    torn = len(seen) - len(rows)
     return rows, "" if not torn else "1 line" if torn == 1 else f"{torn} lines"
 
 
-def _row(path: Path, number: int, line: bytes, decoder: msgspec.json.Decoder[SeenRow]) -> SeenRow | None:
+def _row(path: Path, number: int, line: bytes) -> SeenRow | None:
+    """The row of a line; None where it is torn."""
     if not line.endswith(b"\n"):
         return None
     try:
-        row = decoder.decode(line)
-        seconds_of(row.started)
-        return row
+        return ROW.decode(line)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}, line {number}: {error}") from error
+        raise InputError(f"{path}, line {number}: {error}; expected a row that `relubench run` wrote") from error
     except (msgspec.DecodeError, RecursionError):
         return None

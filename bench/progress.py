@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from solvers.result import Status
 if TYPE_CHECKING:
     from bench.row import Row
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]  # a sum of them is a number
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 
 
@@ -23,16 +24,16 @@ class SeenRow(msgspec.Struct, frozen=True):
     """What is counted of a row, read from its line without the rest."""
 
     cell: str
-    kind: str
+    kind: Literal["verify", "attack"]
     method: str
-    started: str
+    started: str = ""
     solver: str | None = None
-    verdict: str | None = None
+    verdict: Verdict | None = None
     status: list[str] = []
     error: str | None = None
     falsified: int | None = None
     unknown: int | None = None
-    total_s: float | None = None
+    total_s: Seconds | None = None
 
 
 class Line(NamedTuple):
@@ -188,13 +189,16 @@ def together(tallies: Iterable[Tally], label: str) -> Tally:
 
 
 def fold(counts: Counts, most: int) -> tuple[list[Tally], list[Tally]]:
-    """The `most` lines to show, and the others: what is worked on comes first, then what is not done."""
+    """The lines to show, and the others, which take one of the `most` lines that there is room for, as a sum.
+
+    What is worked on comes first, then what is not done.
+    """
     tallies = counts.tallies
     if len(tallies) <= most:
         return tallies, []
     busy = counts.busy
     by_need = sorted(tallies, key=lambda tally: (tally.label not in busy, tally.left == 0))
-    shown = {id(tally) for tally in by_need[: max(0, most)]}
+    shown = {id(tally) for tally in by_need[: max(0, most - 1)]}
     return [each for each in tallies if id(each) in shown], [each for each in tallies if id(each) not in shown]
 
 
@@ -221,6 +225,14 @@ def words(tally: Tally) -> dict[str, str]:
     verdicts = {name: f"{tally.counts[name]:,}" for name in VERDICTS}
     images = {name: f"{tally.counts[f'images_{name}']:,} img" for name in VERDICTS} | {str(Verdict.VERIFIED): "-"}
     return {"done": f"{done:,}{of}", **(images if attack else verdicts), "failed": f"{tally.counts['failed']:,}"}
+
+
+def one_line(counts: Counts, now: float) -> str:
+    """The counts of all lines together, in a line of text."""
+    total = together(counts.tallies, "all")
+    numbers = words(total)
+    found = [f"{numbers[name]} {name}" for name in (*VERDICTS, "failed") if numbers[name] != "-"]
+    return ", ".join([f"{numbers['done']} cells", *found, f"{clock(counts.left(counts.tallies, now))} left"])
 
 
 def clock(left: Left | None) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from bench.choices import SWITCHES
 from bench.row import Row
 from bench.suite import Cell
 from networks.files import check_no_pipe
@@ -87,9 +88,6 @@ def keeping_log(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     log.setLevel(logging.INFO)
     try:
         yield
-    except BaseException as error:
-        log.error("ended by %s: %s", type(error).__name__, error)
-        raise
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
@@ -97,10 +95,10 @@ def keeping_log(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def in_words(cell: Cell) -> str:
-    """A cell with all that tells it from the others of its suite, as far as a line has room for it."""
+    """A cell, with those settings that are not the usual ones."""
     images = f"image {cell.image}" if cell.images is None else f"{cell.images} images"
-    switches = ("bounds", "goal", "formulation", "stable", "relu", "query", "stop", "start")
-    given = [f"{name} {value}" for name in switches if (value := getattr(cell, name)) is not None]
+    usual = {name: values[0] for name, values in SWITCHES.items()}
+    given = [f"{name} {value}" for name in SWITCHES if (value := getattr(cell, name)) not in (None, usual[name])]
     again = [f"{name} {value}" for name in ("seed", "repeat") if (value := getattr(cell, name))]
     return ", ".join([cell.describe(), images, *given, *again])
 
@@ -114,7 +112,7 @@ def log_row(row: Row) -> None:
     if failed(row):
         log.error("end %s: failed%s: %s", row.cell[:SHOWN], took, row.error or row.evidence)
         return
-    images = f"{row.falsified} falsified, {row.unknown} unknown"
-    words = (row.verdict or images) if row.targets or row.falsified is not None else row.verdict or "nothing"
+    images = None if row.falsified is None else f"{row.falsified} images falsified, {row.unknown} not"
     why = f": {row.evidence}" if row.evidence else ""
-    log.log(logging.WARNING if killed_past(row) else logging.INFO, "end %s: %s%s%s", row.cell[:SHOWN], words, took, why)
+    level = logging.WARNING if killed_past(row) else logging.INFO
+    log.log(level, "end %s: %s%s%s", row.cell[:SHOWN], row.verdict or images or row.reason, took, why)

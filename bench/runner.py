@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from bench.environment import describe, utc_now
 from bench.limits import Limits, in_force
 from bench.outline import line_of, outline
 from bench.plan import Plan, Planned
 from bench.pool import measure_all, start_server
+from bench.progress import Counts, one_line
 from bench.row import Row
 from bench.runlog import SHOWN, in_words, log, log_row
 from bench.store import Store
@@ -76,9 +79,10 @@ def run(
     start_server()
     started, environment = utc_now(), describe()
     store.start(plan.suite.model_dump(mode="json"), environment, started)
-    store.keep_plan(outline(plan, missing, jobs, started).to_dict())
+    planned_cells = outline(plan, missing, jobs, started)
+    store.keep_plan(planned_cells.to_dict())
     _log_start(plan, len(missing), jobs, limits, environment)
-    said = _Said(store)
+    said = _Said(store, planned_cells.counts(store.finished))
 
     def begin(planned: Planned) -> None:
         said.begin(planned)
@@ -94,7 +98,7 @@ def run(
         on_start=begin,
         on_look=on_look,
     )
-    with closing(results):
+    with closing(results), said:
         for planned, row, arrays in results:
             if arrays:
                 row = replace(row, arrays=store.save_arrays(planned.digest, arrays))
@@ -102,15 +106,24 @@ def run(
             store.append(row)
             said.end(row)
             on_row(row)
-    log.info("run: all %d cells are there", len(plan.cells))
 
 
 class _Said:
     """What is said of the cells in the log, and to those who look from outside."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, counts: Counts) -> None:
+        self._store, self._counts = store, counts
         self._running: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            log.error("run: stopped by %s: %s", type(error).__name__, error)
+        log.info("run: ended with %s", one_line(self._counts, time.time()))
 
     def begin(self, planned: Planned) -> None:
         what = in_words(planned.cell)
@@ -121,6 +134,7 @@ class _Said:
 
     def end(self, row: Row) -> None:
         log_row(row)
+        self._counts.add(row)
         self._running.pop(row.cell, None)
         self._store.say_running([*self._running.values()])
 

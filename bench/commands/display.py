@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from bench.console import BAR_WIDTH, errors
-from bench.progress import VERDICTS, Counts, Left, Running, Tally, clock, fold, together, words
+from bench.progress import VERDICTS, Counts, Left, Running, Tally, clock, fold, one_line, together, words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 NUMBERS = ("done", *VERDICTS, "failed", "left")
 SHORT = {"verified": "ver.", "falsified": "fals.", "unknown": "unk.", "failed": "fail."}  # where there is little room
 FEWER, FEWEST = ("done", "failed", "left"), ("done", "left")  # where there is less, and hardly any
+BAR_FROM = 60  # characters of width, below which the words say it alone
+AROUND = 4  # lines of a terminal for the header, the sum, the bar and the cursor
 LEAST_LABEL = 8  # characters of a method's name that are always shown
 SCREEN_S = 0.5  # between two looks of a terminal: the runner shares the processors with what it measures
 LINE_S, SHARE = 60.0, 0.1  # between two lines of a log: so long, or this share of the cells
@@ -38,11 +39,13 @@ def table(counts: Counts, now: float, width: int, most: int | None = None) -> Ta
     if len(rows) > 1:
         rows.append(("all", counts.tallies))
     cells = [(label, _words(counts, tallies, label, now)) for label, tallies in rows]
-    names, headers = _columns(cells, width)
+    columns = _columns(cells, width)
+    names = list(columns)
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    made.add_column("method", no_wrap=True, overflow="ellipsis")
-    for header in headers:
-        made.add_column(header, justify="right", no_wrap=True, overflow="ellipsis")
+    room = width - sum(each + 1 for _, each in columns.values())
+    made.add_column("method", no_wrap=True, overflow="ellipsis", max_width=max(1, room))
+    for header, least in columns.values():
+        made.add_column(header, justify="right", no_wrap=True, overflow="ellipsis", min_width=least)
     for label, texts in cells:
         style = "bold" if label == "all" else ""
         made.add_row(Text(label), *(Text(texts[name], _style(name, texts[name])) for name in names), style=style)
@@ -57,24 +60,24 @@ def _style(name: str, text: str) -> str:
     return "red" if name == "failed" and text != "0" else ""
 
 
-def _columns(cells: list[tuple[str, dict[str, str]]], width: int) -> tuple[tuple[str, ...], list[str]]:
-    """The columns that there is room for, and how they are headed: in full, in short, or but the fewest."""
+def _columns(cells: list[tuple[str, dict[str, str]]], width: int) -> dict[str, tuple[str, int]]:
+    """The columns that there is room for, each with its header, in full or in short, and its width."""
+    columns: dict[str, tuple[str, int]] = {}
     for names, short in ((NUMBERS, {}), (NUMBERS, SHORT), (FEWER, SHORT), (FEWEST, SHORT)):
-        headers = [short.get(name, name) for name in names]
+        headers = {name: short.get(name, name) for name in names}
+        columns = {
+            name: (header, max(len(header), *(len(texts[name]) for _, texts in cells)))
+            for name, header in headers.items()
+        }
         label = LEAST_LABEL if short else max(len(label) for label, _ in cells)
-        widths = [
-            max(len(header), *(len(text[name]) for _, text in cells))
-            for header, name in zip(headers, names, strict=True)
-        ]
-        if label + sum(widths) + len(widths) <= width:
+        if label + sum(least + 1 for _, least in columns.values()) <= width:
             break
-    return names, headers
+    return columns
 
 
-def running_lines(counts: Counts, now: float, most: int = MOST_RUNNING) -> list[str]:
-    """What is being measured, and how long by now."""
-    cells = list(counts.running.values())
-    lines = [f"now {_since(running, now)}: {running.what}" for running in cells[:most]]
+def running_lines(cells: Collection[Running], now: float, most: int = MOST_RUNNING) -> list[str]:
+    """What is being measured, and how long by now; at most so many cells, and how many more there are."""
+    lines = [f"now {_since(running, now)}: {running.what}" for running in [*cells][:most]]
     return [*lines, f"and {len(cells) - most} more"] if len(cells) > most else lines
 
 
@@ -175,14 +178,15 @@ class _Whole:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = console.size
         counts = self._screen.counts
-        below = [Text(line, no_wrap=True, overflow="ellipsis") for line in running_lines(counts, self._now)]
-        below = below[: max(0, height - 5)]
-        room = height - len(below) - 4  # the header, the sum, the bar and a line for the cursor
-        yield from console.render(
-            Group(table(counts, self._now, width, max(1, room)), self._bar(), *below), options.update(no_wrap=False)
-        )
+        cells = running_lines(counts.running.values(), self._now)[: max(0, height - AROUND - 1)]
+        below = [Text(line, no_wrap=True, overflow="ellipsis") for line in cells]
+        room = height - len(below) - AROUND
+        if room > 0:
+            yield table(counts, self._now, width, room)
+        yield self._bar(width)
+        yield from below
 
-    def _bar(self) -> RenderableType:
+    def _bar(self, width: int) -> RenderableType:
         from rich.progress_bar import ProgressBar
 
         counts = self._screen.counts
@@ -191,9 +195,11 @@ class _Whole:
         so_far, left = _clock(self._now - self._screen.began), clock(counts.left(counts.tallies, self._now))
         text = f"{_percent(done, cells)}, {so_far} so far, {left} left"
         line = Table.grid(padding=(0, 1, 0, 0))
-        for overflow in ("ellipsis", "crop", "ellipsis"):
-            line.add_column(no_wrap=True, overflow=overflow)
-        line.add_row(Text(total.label), ProgressBar(max(1, cells), done, BAR_WIDTH), Text(text))
+        parts: list[RenderableType] = [Text(total.label), ProgressBar(max(1, cells), done, BAR_WIDTH), Text(text)]
+        shown = parts if width >= BAR_FROM else parts[2:]
+        for _ in shown:
+            line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_row(*shown)
         return line
 
 
@@ -210,15 +216,7 @@ class _Lines(Display):
 
     def show(self, now: float) -> None:
         self._shown = together(self.counts.tallies, "all").counts["done"]
-        errors.print("; ".join([one_line(self.counts, now), *running_lines(self.counts, now, 1)]))
-
-
-def one_line(counts: Counts, now: float) -> str:
-    """All counts together in a line of text."""
-    total = together(counts.tallies, "all")
-    numbers = words(total)
-    found = [f"{numbers[name]} {name}" for name in (*VERDICTS, "failed") if numbers[name] != "-"]
-    return ", ".join([f"{numbers['done']} cells", *found, f"{clock(counts.left(counts.tallies, now))} left"])
+        errors.print("; ".join([one_line(self.counts, now), *running_lines(self.counts.running.values(), now, 1)]))
 
 
 @contextlib.contextmanager

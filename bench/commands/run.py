@@ -131,7 +131,7 @@ class Stop(KeyboardInterrupt):
     """A signal that is to end the run."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        super().__init__(signal.Signals(number).name)
         self.code = 128 + number  # what shells give
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,9 +24,9 @@ def status(
 ) -> None:
     """Show how far a run is, whether it still goes on, and how long the rest may take.
 
-    Reads files alone: a run that goes on is not disturbed.
+    It reads files alone: a run that goes on is not disturbed.
 
-    Exit code 1 where a run was stopped or died before its end; 0 where it goes on or is finished.
+    Exit code 1 where the run was stopped or died before its end, 0 where it goes on or is finished.
 
     Example: relubench status results/quick
     """
@@ -33,7 +34,7 @@ def status(
 
     seen = glance(run)
     if json:
-        print(json_format.dumps(to_dict(run, seen), allow_nan=False))
+        print(json_format.dumps(_to_dict(run, seen), allow_nan=False))
     else:
         _show(run, seen)
     if seen.state in UNFINISHED:
@@ -42,42 +43,56 @@ def status(
 
 def _show(run: Path, seen: Glance) -> None:
     from bench.commands.display import running_lines, table
+    from bench.outside import GOING_ON
 
-    console.print(f"{run}: {_state(seen)}", soft_wrap=True)
-    suite = [f"suite {seen.suite}"] if seen.suite else []
-    last = f"last row {seen.last}" if seen.last else "no row yet"
-    console.print(", ".join([*suite, last]), soft_wrap=True)
-    console.print()
-    console.print(table(seen.counts, seen.now, console.width))
-    for line in running_lines(seen.counts, seen.now):
+    for line in (f"{run}: {_state(seen)}", _progress(seen), ""):
         console.print(line, soft_wrap=True)
-    for note in seen.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    if seen.counts.tallies:
+        console.print(table(seen.counts, seen.now, console.width))
+    cells = running_lines(seen.cells, seen.now)
+    if seen.state not in GOING_ON:
+        cells = [f"in the midst of: {each.what}" for each in seen.cells]
+    for line in (*cells, *(f"note: {note}" for note in seen.notes)):
+        console.print(line, soft_wrap=True)
 
 
 def _state(seen: Glance) -> str:
-    if seen.holder is None:
-        return str(seen.state)
-    who = f"process {seen.holder.pid} on {seen.holder.host} since {seen.holder.since}"
-    return f"{seen.state}, {who}"
-
-
-def to_dict(run: Path, seen: Glance) -> dict[str, Any]:
-    """What was seen as one JSON object."""
-    from bench.progress import to_dict as counts_to_dict
-
-    running = [
-        {"cell": cell, "what": each.what, "seconds": max(0.0, seen.now - each.since)}
-        for cell, each in seen.counts.running.items()
-    ]
     holder = seen.holder
+    if holder is None:
+        return str(seen.state)
+    return f"{seen.state}, process {holder.pid} on {holder.host} since {_moment(holder.since.timestamp())}"
+
+
+def _progress(seen: Glance) -> str:
+    from bench.outside import GOING_ON
+    from bench.progress import Left, clock
+
+    suite = f"suite {seen.suite}, " if seen.suite else ""
+    if seen.last is None:
+        return f"{suite}no row yet"
+    ago = f", {clock(Left(max(0.0, seen.now - seen.last)))} ago" if seen.state in GOING_ON else ""
+    return f"{suite}last row {_moment(seen.last)}{ago}"
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # what a file says may be no year that there is
+        return "a time unknown"
+
+
+def _to_dict(run: Path, seen: Glance) -> dict[str, Any]:
+    from bench.progress import to_dict
+
+    holder = seen.holder
+    process = {"pid": holder.pid, "host": holder.host, "since": _moment(holder.since.timestamp())} if holder else None
     return {
         "run": str(run),
         "suite": seen.suite,
         "state": seen.state,
-        "process": None if holder is None else {"pid": holder.pid, "host": holder.host, "since": holder.since},
-        "last_row": seen.last,
-        **counts_to_dict(seen.counts, seen.now),
-        "running": running,
+        "process": process,
+        "last_row": None if seen.last is None else _moment(seen.last),
+        **to_dict(seen.counts, seen.now),
+        "cells_now": [{"what": each.what, "since": _moment(each.since)} for each in seen.cells],
         "notes": list(seen.notes),
     }

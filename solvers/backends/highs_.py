@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -216,12 +216,17 @@ def _quiet_highs() -> Any:
     return Quiet()
 
 
-def _open_log(path: Path | None, highs: Any) -> IO[str] | None:
+def _open_log(path: Path | None, highs: Any) -> IO[bytes] | None:
     """The file to which this HiGHS appends its log. Its own option `log_file` would begin the file anew."""
     if path is None:
         return None
-    log = path.open("a", encoding="utf-8", buffering=1)  # by lines: a process that is killed leaves what it said
-    highs.cbLogging.subscribe(lambda event: log.write(event.message))
+    log = path.open("ab", buffering=0)  # a process that is killed leaves what it said
+
+    def write(event: Any) -> None:
+        with suppress(OSError):  # an exception on its way through HiGHS ends the process
+            log.write(event.message.encode())
+
+    highs.cbLogging.subscribe(write)
     return log
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.commands.display import one_line, table
-from bench.progress import Counts, Left, Line, Running, clock, fold, to_dict, together, words
+from bench.commands.display import table
+from bench.progress import Counts, Left, Line, Running, clock, fold, one_line, to_dict, together, words
 from bench.row import Row
 from tests.bench.made_rows import attack_row, failed, verify_row
 
@@ -109,7 +109,7 @@ def test_what_is_worked_on_is_shown_first_where_there_is_little_room() -> None:
     counts = Counts({Line("verify", f"m{number}", "highs"): 1 for number in range(9)})
     counts.add(verify_row(method="m0"))
     counts.begin("c", Running(Line("verify", "m7", "highs"), "", NOW))
-    shown, others = fold(counts, 3)
+    shown, others = fold(counts, 4)
     assert [tally.label for tally in shown] == ["m1 highs", "m2 highs", "m7 highs"]  # in the order of the plan
     assert together(others, "others").cells == 6
     assert fold(counts, 9) == (counts.tallies, [])
@@ -138,7 +138,7 @@ def test_the_table_fits_the_terminal_and_keeps_its_numbers(width: int) -> None:
 
 
 def test_lines_beyond_the_room_are_summed_in_one() -> None:
-    lines = text_of(many(), most=3)
+    lines = text_of(many(), most=4)
     assert len(lines) == 1 + 3 + 1 + 1
     assert lines[-2].startswith("17 others")
     assert "0/170,000" in lines[-2]

@@ -19,6 +19,7 @@ import pytest
 
 from bench.plan import Plan, Planned
 from bench.row import Row
+from bench.runlog import LOG
 from bench.runner import run
 from bench.store import ARRAYS, ROWS, RUNNING, Store
 from networks.errors import InputError
@@ -133,6 +134,8 @@ def test_a_run_that_is_ended_goes_on_later(
     assert "Traceback" not in errors
     assert "leaked" not in errors or number is signal.SIGKILL  # Python's tracker says so where it cleans up itself
     assert ("cells are in" in errors) == (number is not signal.SIGKILL)
+    log = (tmp_path / "run" / LOG).read_text(encoding="utf-8")
+    assert (f"ERROR   run: stopped by Stop: {number.name}\n" in log) == (number is not signal.SIGKILL)
     resume(tmp_path / "run", plan, undisturbed, least=2)
 
 

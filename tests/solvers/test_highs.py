@@ -69,3 +69,10 @@ def test_ctrl_c_stops_a_long_lp() -> None:
         answer = process.stdout.read()
     assert answer == "interrupted\n"
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_log_that_a_full_disk_does_not_take_ends_no_solve() -> None:
+    case = models.LPS[0]
+    with Highs().load(case.model, SolverOptions(log=Path("/dev/full"))) as session:
+        assert session.solve().status is Status.OPTIMAL

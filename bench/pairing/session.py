@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.limits import Limits
 from bench.machine import cores_of
-from bench.pairing.answers import differences, stopped_by_clock
+from bench.pairing.answers import row_of, why_not_timed
 from bench.pairing.questions import request_of
 from bench.pairing.ratios import Decision, Pair
 from bench.pairing.result import Pairing, Rules, Timed
@@ -18,7 +18,7 @@ from bench.plan import Plan, Planned
 from networks.errors import PairingError
 
 ORDERS = ("ABBA", "BAAB")  # A is base: a round, and its mirror image
-MEASURED_S = 0.05  # the least of one measurement: shorter calls are repeated within it
+MEASURED_S = 0.02  # the least of one measurement: shorter calls are repeated within it
 MOST_CALLS = 10_000
 START_S = 120.0  # until a process has imported what it needs
 FIRST_CALL_S = 600.0  # of a cell without any limit
@@ -87,20 +87,18 @@ class Session:
         request = request_of(planned, self.plan.data_dir)
         limit_s = self.limits.seconds(planned.cell.time_limit_s) or FIRST_CALL_S
         base, head = (side.ask(Warmed, START_S + 2 * limit_s, do="warm", **request) for side in (self.base, self.head))
-        if isinstance(base, Failed):
-            both = isinstance(head, Failed)
-            pairing.left_out.append((planned, f"{'both sides' if both else 'base'}: {base.why}"))
+        rows = (
+            row_of(planned, "base", pairing.sides["base"], base),
+            row_of(planned, "head", pairing.sides["head"], head),
+        )
+        pairing.answers.append(rows)
+        if why := why_not_timed(*rows):
+            pairing.left_out.append((planned, why))
             return
-        if isinstance(head, Failed):
-            pairing.differing.append((planned, f"head: {head.why}"))
-            return
+        assert isinstance(base, Warmed)
+        assert isinstance(head, Warmed)
         _note_left_out(pairing, base, head)
-        pairing.differing += [(planned, what) for what in differences(planned, base, head)]
-        if stopped_by_clock(base) and stopped_by_clock(head):
-            pairing.left_out.append((planned, "both sides were stopped by the time limit"))
-            return
-        seconds = min(base.seconds, head.seconds)
-        calls = min(MOST_CALLS, math.ceil(MEASURED_S / seconds))
+        calls = min(MOST_CALLS, math.ceil(MEASURED_S / min(base.seconds, head.seconds)))
         within_s = START_S + SLOWEST * calls * max(base.seconds, head.seconds)
         pairing.timed.append(Timed(planned, calls, within_s))
 

@@ -48,6 +48,7 @@ class Warmed(msgspec.Struct, frozen=True):
 
     seconds: Annotated[float, msgspec.Meta(gt=0)]
     network_digest: str
+    solver_version: str | None
     left_out: list[str]
     outcome: dict[str, Any]
 

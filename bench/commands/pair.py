@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.compare import SUMMARY_VARIABLE, _annotate, _show, _write
 from bench.commands.options import Data, Json
+from bench.commands.outputs import GitHub, JUnit, Markdown, Outputs
 from bench.console import errors, progress_bar
 
 if TYPE_CHECKING:
@@ -32,12 +32,10 @@ def pair(
     ] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for pair.json, with every measurement.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a comment to a file; - prints it.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to a file; - prints it.")] = None,
+    markdown: Markdown = None,
+    junit: JUnit = None,
     json: Json = False,
-    github: Annotated[
-        bool, typer.Option("--github", help=f"Print annotations, and add Markdown to ${SUMMARY_VARIABLE}.")
-    ] = False,
+    github: GitHub = False,
 ) -> None:
     """Time two installations of relubench against each other, cell by cell in turns, in one job.
 
@@ -56,7 +54,7 @@ def pair(
     from bench.suite import load_suite
     from networks.errors import PairingError
 
-    printed = markdown == Path("-") or junit == Path("-") or json
+    outputs = Outputs(markdown, junit, json, github)
     rules = Rules(threshold, rounds, max_rounds)
     checked = load_suite(suite)
     plan = make_plan(checked, data)
@@ -73,10 +71,7 @@ def pair(
     if out is not None:
         save(pairing, plan, out)
     found = compared(pairing)
-    _show(found, json=json, terminal=not printed)
-    _write(found, {"markdown": markdown, "junit": junit})
-    if github:
-        _annotate(found)
+    outputs.show(found)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 

@@ -25,6 +25,10 @@ PARTS = {
     "build_s": "seconds of build",
     "solve_s": "seconds of solve",
 }
+TERMS = (
+    "HEAD / BASE: of each cell the median over its pairs, of these the geometric mean over the cells, with its 95 % "
+    "bootstrap interval. The first line alone blocks, where its interval lies above the threshold."
+)
 ALL = "all"
 EXTREME = 5  # cells that are named, of those that changed by more than the threshold
 COMMIT = 12  # characters of a digest that tell it from others
@@ -75,7 +79,8 @@ def _times(pairing: Pairing) -> Lane:
     excluded = tuple(Excluded(_words(pairing, planned.digest), "time", why) for planned, why in pairing.left_out)
     findings = (*_judged(pairing), *(_changed(pairing, timed) for timed in _extremes(pairing)))
     code = SLOWER if count >= LEAST_CELLS else NOTHING
-    return Lane("paired time", code, count, 2 * pairing.rounds * count, findings, excluded, tuple(_ratios(pairing)))
+    ratios = tuple(_ratios(pairing))
+    return Lane("paired time", code, count, 2 * pairing.rounds * count, findings, excluded, ratios, TERMS)
 
 
 def _judged(pairing: Pairing) -> Iterator[Finding]:
@@ -89,7 +94,7 @@ def _judged(pairing: Pairing) -> Iterator[Finding]:
     found, _ = pairing.interval()
     ratio = f"{found.estimate:.3f}x"
     if pairing.decision is Decision.SLOWER:
-        why = f"slower: at least {found.low:.3f} times as long, threshold {threshold}"
+        why = f"slower: {_reach(found)} times as long, threshold {threshold}"
         yield Finding(Level.FAILURE, where, "time", "1x", ratio, why)
     if pairing.decision is Decision.UNDECIDED:
         why = f"not clear after {pairing.rounds} rounds: {_reach(found)} has the threshold {threshold} in it"

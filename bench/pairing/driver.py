@@ -87,10 +87,12 @@ class Side:
             return {"failed": f"{type(error).__name__}: {error}"}
 
     def _describe(self, request: Request) -> Answer:
-        """Settle on processors, import the packages, and say what they are."""
-        cores = _keep_to(request["cores"])
+        """Import the packages, settle on processors, and say what they are."""
         import bench
 
+        for name in ("verify", "attack"):  # some releases import what these need when they are first named
+            getattr(bench, name)
+        cores = _keep_to(request["cores"])
         folder = Path(str(bench.__file__)).resolve().parent
         return {
             "python": sys.version.partition(" ")[0],

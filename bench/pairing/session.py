@@ -59,8 +59,7 @@ class Session:
         PairingError
             A side ends, hangs, or answers what is no answer.
         """
-        cores = list(cores_of(0, self.plan.threads))
-        pairing = Pairing(self.rules, {side.name: _described(side, cores) for side in (self.base, self.head)})
+        pairing = Pairing(self.rules, self._described())
         pairing.load += _load()
         cells = [planned for planned in self.plan.cells if planned.cell.repeat == 0]  # the pairs are the repeats here
         for planned in cells:
@@ -74,6 +73,13 @@ class Session:
                 self.on_step(timed.planned.cell.describe(), total)
             pairing.load += _load()
         return pairing
+
+    def _described(self) -> dict[str, Described]:
+        """What both sides are; they import their packages at the same time."""
+        sides = (self.base, self.head)
+        for side in sides:
+            side.send(do="describe", cores=list(cores_of(0, self.plan.threads)))
+        return {side.name: _importable(side) for side in sides}
 
     def _goes_on(self, pairing: Pairing) -> bool:
         if not pairing.timed:
@@ -118,8 +124,8 @@ class Session:
         return found
 
 
-def _described(side: Side, cores: list[int]) -> Described:
-    found = side.ask(Described, START_S, do="describe", cores=cores)
+def _importable(side: Side) -> Described:
+    found = side.answer(Described, START_S)
     if isinstance(found, Failed):
         raise PairingError(f"{side.name} ({side.python}) has no relubench that can be imported: {found.why}")
     return found

@@ -71,7 +71,7 @@ def test_what_is_clear_after_the_first_rounds_needs_no_more(tmp_path: Path, plan
     pairing = paired(tmp_path, plan, Rules(), measure=slower(1.3))
     assert (pairing.rounds, pairing.decision) == (3, Decision.SLOWER)
     assert compared(pairing).exit_code == 1
-    assert failures(pairing) == ["6 cells: time 1x -> 1.300x: slower: at least 1.300 times as long, threshold 1.1"]
+    assert failures(pairing) == ["6 cells: time 1x -> 1.300x: slower: 1.300 to 1.300 times as long, threshold 1.1"]
 
 
 def test_what_is_not_clear_is_measured_on_and_passes_in_the_end(tmp_path: Path, plan: Plan) -> None:

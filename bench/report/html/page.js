@@ -167,7 +167,8 @@
       const cell = Object.fromEntries(index.columns.map((name, column) => [name, line[column]]));
       return Object.assign(cell, { position, text: line.filter((each) => each !== null).join(" ").toLowerCase() });
     });
-    chosen = cells;
+    const first = ["contradicted", "failed", "unknown"], rank = (cell) => (first.indexOf(cell.outcome) + 1 || 4);
+    chosen = cells.sort((a, b) => rank(a) - rank(b));
     columns = Object.entries(SHOWN).filter(([, [key]]) => key(cells[0] || {}) !== undefined);
     const table = find("table.cells");
     find("thead tr", table).append(...columns.map(([name, [, kind]]) => make("th", { scope: "col", className: kind || "" }, name)));
@@ -190,7 +191,10 @@
     await ready;
     const named = cells.filter((each) => name.startsWith(each.cell) || each.cell.startsWith(name));
     const cell = named.find((each) => each.run === run) || named[0];
-    if (cell) await open(cell);
+    if (cell) return open(cell);
+    find("#cell-h").textContent = "Cell " + name;
+    find("#cell-body").replaceChildren(make("p", { textContent: "There was no room for this cell here: rows.csv has its row." }));
+    if (!find("#cell").open) find("#cell").showModal();
   }
   const titled = (title, ...children) => [make("h3", { textContent: title }), ...children];
   const ready = start().catch((error) => {

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.report.contest import NAME, QUESTION, Contest
 from bench.report.figures.points import described, gathered, tooltip
-from bench.report.figures.theme import NEUTRAL, chart, guide, marked, named, seconds_axis, sized
+from bench.report.figures.theme import chart, guide, marked, named, rule, seconds_axis, sized
 from bench.report.render import Figure, ratio, seconds
 from bench.statistics import duel
 
@@ -41,11 +41,12 @@ def scatter_figure(network: str, contest: Contest, rows: pd.DataFrame, limit: in
         **size,
     )
     limits = sorted(set(points.loc[points["solved"].ne("both"), "limit_s"].dropna()))
+    limit_lines = [rule(**{axis: limit}) for limit in limits for axis in ("x", "y")]
     return Figure(
         named(f"scatter-{network}-{contest.what}"),
         f"{network}, {contest.what}: {first} against {other}",
         _text(contest, first, other, points),
-        sized(alt.layer(*_diagonal(points), *_limits(points, limits), scatter), HEIGHT),
+        sized(alt.layer(*_diagonal(points), *limit_lines, scatter), HEIGHT),
         _notes(limits, len(points), len(shown)),
     )
 
@@ -72,15 +73,6 @@ def _diagonal(points: pd.DataFrame) -> list[Any]:
     return [guide(pd.DataFrame({"a": ends, "b": ends}), x="a:Q", y="b:Q")] if ends[0] < ends[1] else []
 
 
-def _limits(points: pd.DataFrame, limits: list[float]) -> list[Any]:
-    """A line at each time limit, on both axes, where something stands there."""
-    import altair as alt
-
-    frame = pd.DataFrame({"limit_s": limits})
-    marks = alt.Chart(frame).mark_rule(color=NEUTRAL, strokeWidth=1)
-    return [marks.encode(x="limit_s:Q"), marks.encode(y="limit_s:Q")]
-
-
 def _text(contest: Contest, first: str, other: str, points: pd.DataFrame) -> str:
     found = duel(contest.times.loc[points[QUESTION], first], contest.times.loc[points[QUESTION], other])
     both = contest.times[[first, other]].dropna()
@@ -95,7 +87,7 @@ def _text(contest: Contest, first: str, other: str, points: pd.DataFrame) -> str
 
 
 def _notes(limits: list[float], points: int, shown: int) -> tuple[str, ...]:
-    notes = ["Below the dashed diagonal the one on the vertical axis is faster."]
+    notes = ["Below the diagonal the one on the vertical axis is faster."]
     notes += [f"What was not solved stands at its time limit: {', '.join(map(seconds, limits))}."] if limits else []
     notes += [f"{points:,} instances in {shown:,} points: near ones are one, its size says how many."] * (
         shown < points

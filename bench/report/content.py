@@ -31,6 +31,7 @@ def content_of(run: Run, *, chapter: bool | None = None, figures: bool = True) -
 
 def _sections(run: Run, *, figures: bool) -> list[Section]:
     """The answer first, then what it rests on, the figures, the tables, and pictures."""
+    from bench.report.figures import figures_sections
     from bench.report.headline import headline_section
     from bench.report.images import image_section
     from bench.report.summary import contradiction_sections, summary_section
@@ -40,6 +41,7 @@ def _sections(run: Run, *, figures: bool) -> list[Section]:
         headline_section(run),
         *contradiction_sections(run),
         summary_section(run),
+        *(figures_sections(run) if figures else []),
         *run_sections(run),
         *(image_section(run, chapter=False) if figures else []),
     ]

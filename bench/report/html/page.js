@@ -28,6 +28,7 @@
     if (Math.abs((figure.drawnAt || 0) - width) < 24) return;
     figure.drawnAt = width;
     const spec = fitted(JSON.parse(find("#" + CSS.escape(figure.dataset.spec)).textContent), width);
+    if (width < 480) spec.config.legend.layout = { top: { direction: "vertical", anchor: "start" } };
     const place = make("div", { className: "drawn" });
     place.style.width = "100%";
     const picture = find("img", canvas);
@@ -47,13 +48,15 @@
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target));
   }, { rootMargin: "400px" });
   all("figure[data-spec]").forEach((figure) => seen.observe(figure));
+  all(".live").forEach((hint) => (hint.hidden = false));
   let waiting;
   addEventListener("resize", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => all("figure[data-spec]").filter((figure) => figure.drawnAt).forEach(draw), 200);
   });
 
-  // Tables: a button in each header sorts; long ones have a filter.
+  // Tables: where there are many lines, a button in each header sorts, and a filter finds.
+  const SORTABLE = 9;
   const compare = (a, b) => {
     if (a === null || b === null) return (a === null) - (b === null);
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
@@ -81,6 +84,7 @@
   const wordsOf = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
   all("main > section:not(#cells) table.data").forEach((table) => {
     const body = find("tbody", table);
+    if (body.rows.length < SORTABLE) return;
     sortButtons(table, (column, down) => {
       body.append(...[...body.rows].sort(sorter((line) => valueOf(line.cells[column]), down)));
     });

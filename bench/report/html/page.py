@@ -77,6 +77,10 @@ class _SectionView:
     figures: list[_FigureView]
     tables: list[_TableView]
 
+    @property
+    def interactive(self) -> bool:
+        return any(figure.spec for figure in self.figures)
+
 
 @dataclass(slots=True)
 class _Room:

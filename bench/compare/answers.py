@@ -134,7 +134,8 @@ def _parts(pair: Pair) -> Iterator[tuple[str, bool, list[tuple[str, Any, Any, st
     yield "verdict", not limited, list(_verdict(base, head))
     yield "statuses", pair.determined, list(_statuses(base, head))
     yield "lower bounds", pair.determined, list(_bounds(pair, "lower"))
-    yield "certified bounds", pair.determined, list(_bounds(pair, "certified"))
+    if base.certified != base.lower or head.certified != head.lower:  # else it is told already
+        yield "certified bounds", pair.determined, list(_bounds(pair, "certified"))
     by_path = base.method not in CLOSED_FORM and base.method != "milp"  # whichever optimal vertex an LP ends at
     yield "upper bounds", pair.determined and not by_path, list(_bounds(pair, "upper"))
     proved = "falsified" not in (base.verdict, head.verdict)  # a witness found on another path may be a lesser one

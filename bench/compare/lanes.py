@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.compare.answers import compare_answers, contradiction
 from bench.compare.comparison import Comparison, Finding
-from bench.compare.pairs import Machine, inequality, joined, setup_of
+from bench.compare.pairs import Machine, Pair, inequality, joined, setup_of
 from bench.compare.times import compare_times
 from bench.compare.work import THRESHOLD, compare_work
 from bench.judge import finding as judge_finding
@@ -125,7 +125,7 @@ def _about(base: RunFiles, head: RunFiles) -> list[str]:
     return notes
 
 
-def _about_pairs(pairs: Sequence[Any], only_base: Sequence[Row], only_head: Sequence[Row]) -> list[str]:
+def _about_pairs(pairs: Sequence[Pair], only_base: Sequence[Row], only_head: Sequence[Row]) -> list[str]:
     notes = [] if pairs or not (only_base and only_head) else ["the runs have no cell in common"]
     retrained = {row.network for row in only_base} & {row.network for row in only_head} - {
         pair.head.network for pair in pairs

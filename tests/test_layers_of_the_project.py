@@ -18,9 +18,9 @@ SOLVER_PACKAGES = {"highspy", "gurobipy", "pulp", "cvxpy", "pyscipopt", "cplex",
 # The package, and what its modules may import of this project.
 ALLOWED = {"networks": {"networks"}, "solvers": {"networks", "solvers"}, "bench": {"networks", "solvers", "bench"}}
 REPORTING = ("bench.report", "bench.compare")  # they read files, and measure nothing
-COMMANDS = ("bench.commands.report", "bench.commands.compare")
+COMMANDS = ("bench.commands.report", "bench.commands.compare", "bench.commands.outputs", "bench.commands.pair")
 # The command line offers both; `run` prints the report of what it has measured, `check` reads runs as reports do.
-KNOW_REPORTS = {"bench.cli", "bench.commands.check", "bench.commands.run", *COMMANDS}
+KNOW_REPORTS = {"bench.cli", "bench.commands.check", "bench.commands.run", "bench.pairing.comparison", *COMMANDS}
 
 
 def name_of(path: Path) -> str:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.options import Data
-from bench.console import console, errors, progress_bar
+from bench.commands.options import Data, Json
+from bench.commands.outputs import GitHub, JUnit, Markdown, Outputs
+from bench.console import errors, progress_bar
 
 if TYPE_CHECKING:
     from bench.limits import Limits
     from bench.pairing.result import Pairing, Rules
     from bench.plan import Plan
 
-SLOWER, DIFFERS, NOT_COMPARED = 1, 3, 4  # exit codes, as those of `relubench compare`
+NOTHING = 4  # the exit code where nothing could be compared, as that of `relubench compare`
 
 
 def pair(
@@ -31,6 +32,10 @@ def pair(
     ] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for pair.json, with every measurement.")] = None,
+    markdown: Markdown = None,
+    junit: JUnit = None,
+    json: Json = False,
+    github: GitHub = False,
 ) -> None:
     """Time two installations of relubench against each other, cell by cell in turns, in one job.
 
@@ -41,6 +46,7 @@ def pair(
     Example: relubench pair quick --base base/bin/python --head head/bin/python
     """
     from bench.limits import Limits, in_force
+    from bench.pairing.comparison import compared
     from bench.pairing.record import save
     from bench.pairing.result import Rules
     from bench.plan import make_plan
@@ -48,6 +54,7 @@ def pair(
     from bench.suite import load_suite
     from networks.errors import PairingError
 
+    outputs = Outputs(markdown, junit, json, github)
     rules = Rules(threshold, rounds, max_rounds)
     checked = load_suite(suite)
     plan = make_plan(checked, data)
@@ -58,12 +65,15 @@ def pair(
         errors.print(f"note: {note}")
     try:
         pairing = _measured(plan, base, head, rules, limits)
-        if out is not None:
-            save(pairing, plan, out)
-        raise typer.Exit(_shown(pairing))
     except PairingError as error:
         errors.print(f"relubench: error: {error}")
-        raise typer.Exit(NOT_COMPARED) from None
+        raise typer.Exit(NOTHING) from None
+    if out is not None:
+        save(pairing, plan, out)
+    found = compared(pairing)
+    outputs.show(found)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
 
 
 def _measured(plan: Plan, base: str, head: str, rules: Rules, limits: Limits) -> Pairing:
@@ -77,32 +87,3 @@ def _measured(plan: Plan, base: str, head: str, rules: Rules, limits: Limits) ->
             progress.update(task, description=what, total=total, advance=1)
 
         return Session(plan, a, b, rules, limits, on_step).run()
-
-
-def _shown(pairing: Pairing) -> int:
-    """Print what came of it; the exit code."""
-    from rich.table import Table
-
-    from bench.pairing.ratios import Decision
-    from bench.pairing.tables import conclusion, headings, tables
-
-    for note in pairing.notes:
-        errors.print(f"note: {note}")
-    for line in headings(pairing):
-        console.print(line, soft_wrap=True)
-    for text in tables(pairing):
-        table = Table(*text.columns, title=text.title, title_justify="left", box=None, header_style="bold")
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for cells in text.lines:
-            table.add_row(*cells)
-        console.print()
-        console.print(table)
-    console.print()
-    for words, remarks in (("left out", pairing.left_out), ("answers differ", pairing.differing)):
-        for planned, what in remarks:
-            console.print(f"{words}: {planned.cell.describe()}: {what}", soft_wrap=True)
-    console.print(conclusion(pairing), soft_wrap=True)
-    if pairing.differing:
-        return DIFFERS
-    return SLOWER if pairing.decision is Decision.SLOWER else 0

@@ -12,7 +12,7 @@ from bench.outcome import plain
 FINE, SLOWER, WRONG, NOTHING = 0, 1, 3, 4  # exit codes; 2 is bad usage, as everywhere
 MEANINGS = {
     FINE: "nothing got worse",
-    SLOWER: "more work",
+    SLOWER: "slower, or more work",
     WRONG: "a wrong or changed answer",
     NOTHING: "nothing could be compared",
 }
@@ -106,6 +106,8 @@ class Lane:
     findings : tuple of Finding
     excluded : tuple of Excluded
     ratios : tuple of Ratio
+    terms : str
+        What the ratios are, where they are neither of work nor of two unrelated runs' times.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Lane:
     findings: tuple[Finding, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     ratios: tuple[Ratio, ...] = ()
+    terms: str = ""
 
     def at(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""

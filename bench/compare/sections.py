@@ -86,11 +86,12 @@ def _ratio_table(lane: Lane) -> Table:
         )
         for item in lane.ratios
     ]
-    more = ("more", "fewer") if lane.code else ("slower", "faster")
+    of_work = bool(lane.code) and not lane.terms
+    more = ("more", "fewer") if of_work else ("slower", "faster")
     columns = ["setup", "what", "cells", *more, "HEAD /\nBASE", "95 %", "held to"]
     frame = pd.DataFrame(lines, columns=columns).dropna(axis="columns", how="all")
     formats = dict.fromkeys(columns[2:5], count) | {columns[5]: ratio}
-    return Table(lane.name.capitalize(), frame, formats, (RATIO_TERMS[not lane.code],), grouped="setup")
+    return Table(lane.name.capitalize(), frame, formats, (lane.terms or RATIO_TERMS[not lane.code],), grouped="setup")
 
 
 def _interval(item: Ratio) -> str | None:
@@ -102,7 +103,7 @@ def _interval(item: Ratio) -> str | None:
 
 
 def _held(lane: Lane, item: Ratio) -> str | None:
-    if not lane.code:
+    if not lane.code or lane.terms:
         return None
     return "each count" if item.exact else "the mean"
 

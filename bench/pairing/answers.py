@@ -1,40 +1,53 @@
-"""Whether the two sides answer a cell alike."""
+"""The two sides' answers as rows, such as runs have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
+from dataclasses import asdict, fields
 
-from bench.judge.facts import AGREEMENT
-from bench.pairing.side import Warmed
+from bench.environment import utc_now
+from bench.outcome import plain
+from bench.pairing.side import Described, Failed, Warmed
 from bench.plan import Planned
+from bench.row import Row
+from networks.errors import PairingError
+from solvers.result import Status
+
+FIELDS = {item.name for item in fields(Row)}
 
 
-def stopped_by_clock(warmed: Warmed) -> bool:
-    """Whether a time limit ended some of it: such a call takes as long as it may."""
-    return "time_limit" in (warmed.outcome.get("status") or ())
+def row_of(planned: Planned, name: str, side: Described, answer: Warmed | Failed) -> Row:
+    """The row that a run by this side would have.
+
+    Raises
+    ------
+    PairingError
+        The answer makes no row.
+    """
+    found = {**asdict(planned.blank_row(utc_now())), "versions": {**side.versions, "python": side.python}}
+    if isinstance(answer, Failed):
+        found |= {"status": ["error"], "error": answer.why}
+    else:
+        known = {key: value for key, value in answer.outcome.items() if key in FIELDS}
+        found |= {**known, "network_digest": answer.network_digest, "solver_version": answer.solver_version}
+    try:
+        return Row.from_json(json.dumps(plain(found)))
+    except ValueError as error:
+        raise PairingError(f"{name} answers {planned.cell.describe()} with what makes no row: {error}") from error
 
 
-def differences(planned: Planned, base: Warmed, head: Warmed) -> Iterator[str]:
-    """What two answers to one cell differ in; where a clock stopped one, only a contradiction counts."""
+def why_not_timed(base: Row, head: Row) -> str:
+    """Why the times of two answers say nothing of each other; empty where they do."""
+    for name, row in (("base", base), ("head", head)):
+        if row.error is not None or Status.ERROR in row.status:
+            return f"{name} fails: {row.error or row.evidence or 'error of the solver'}"
     if base.network_digest != head.network_digest:
-        yield f"the network: base has {base.network_digest[:12]}, head {head.network_digest[:12]}"
-        return
-    clock = stopped_by_clock(base) or stopped_by_clock(head)
-    for name in ("verdict", "falsified"):
-        one, other = base.outcome.get(name), head.outcome.get(name)
-        if one != other and not (clock and "unknown" in (one, other)):
-            yield f"{name}: base {one}, head {other}"
-    if not clock:
-        yield from _bounds(base.outcome, head.outcome)
+        return "the two have other weights for the network"
+    both = {*base.status} & {*head.status}
+    return next((why for status, why in UNTIMED.items() if status in both), "")
 
 
-def _bounds(base: dict[str, Any], head: dict[str, Any]) -> Iterator[str]:
-    if base.get("targets") != head.get("targets"):
-        yield f"targets: base {base.get('targets')}, head {head.get('targets')}"
-        return
-    for target, one, other in zip(base.get("targets") or (), base["lower"], head["lower"], strict=False):
-        if (one is None) != (other is None) or (
-            one is not None and abs(one - other) > AGREEMENT * max(1.0, abs(one), abs(other))
-        ):
-            yield f"the lower bound of target {target}: base {one}, head {other}"
+UNTIMED = {
+    Status.TIME_LIMIT: "both were stopped by the time limit",
+    Status.LICENCE: "the licence of the solver is too small",
+}

@@ -5,7 +5,8 @@ The file stands alone. The installation may be an older relubench, which has no 
 
 Requests come as lines of JSON on stdin, and each is answered by one line of JSON on what was stdout. Whatever else
 writes to stdout, as solvers do, writes to stderr instead. The request `end` ends this process; so does the end of
-stdin, at once and with all its children, however busy it is: whoever asked is gone.
+stdin, at once and with all its children, however busy it is: whoever asked is gone. (Only C code that holds the
+interpreter keeps it till then.)
 """
 
 from __future__ import annotations
@@ -86,10 +87,12 @@ class Side:
             return {"failed": f"{type(error).__name__}: {error}"}
 
     def _describe(self, request: Request) -> Answer:
-        """Settle on processors, import the packages, and say what they are."""
-        cores = _keep_to(request["cores"])
+        """Import the packages, settle on processors, and say what they are."""
         import bench
 
+        for name in ("verify", "attack"):  # some releases import what these need when they are first named
+            getattr(bench, name)
+        cores = _keep_to(request["cores"])
         folder = Path(str(bench.__file__)).resolve().parent
         return {
             "python": sys.version.partition(" ")[0],
@@ -116,6 +119,7 @@ class Side:
         return {
             "seconds": seconds,
             "network_digest": call.network_digest,
+            "solver_version": _solver_version(request["arguments"].get("solver")),
             "left_out": call.left_out,
             "outcome": call.describe(outcome),
         }
@@ -193,9 +197,11 @@ class Attack(Call):
 
     def describe(self, outcome: Any) -> Answer:  # noqa: D102
         return {
-            "falsified": int((outcome.predictions != self._labels).sum()),
+            "falsified": (wrong := int((outcome.predictions != self._labels).sum())),
+            "unknown": len(self._labels) - wrong,
             "images": len(self._labels),
             "error_rate": float(outcome.error_rate),
+            "device": outcome.device,
         }
 
 
@@ -241,6 +247,17 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _solver_version(name: str | None) -> str | None:
+    """A back-end's version, where this release says it as ours does."""
+    if name is None:
+        return None
+    with contextlib.suppress(Exception):
+        from solvers.registry import get
+
+        return str(get(name).version())
+    return None
 
 
 def _source_digest() -> str:

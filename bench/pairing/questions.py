@@ -31,7 +31,7 @@ def _verification(cell: Cell) -> dict[str, Any]:
     return {
         "epsilon": cell.epsilon,
         "method": cell.method,
-        "solver": cell.solver or "highs",
+        **({} if cell.solver is None else {"solver": cell.solver}),
         "clip": cell.clip,
         "time_limit_s": cell.time_limit_s,
         "threads": cell.threads,

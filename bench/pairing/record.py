@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from bench.environment import cpu_model, utc_now
 from bench.outcome import plain
 from bench.pairing.ratios import PARTS
-from bench.pairing.result import Pairing, Remark, Timed
+from bench.pairing.result import Pairing, Timed
 from bench.plan import Plan
 from bench.statistics import Interval
 from bench.store import writing
@@ -46,8 +47,8 @@ def to_dict(pairing: Pairing, plan: Plan) -> dict[str, Any]:
         "decision": pairing.decision,
         "rounds": pairing.rounds,
         "ratios": {part: _ratio(*pairing.interval(part)) for part in PARTS},
-        "differing": [_remark(remark) for remark in pairing.differing],
-        "left_out": [_remark(remark) for remark in pairing.left_out],
+        "answers": [{"base": asdict(base), "head": asdict(head)} for base, head in pairing.answers],
+        "left_out": [{"cell": planned.digest, "why": why} for planned, why in pairing.left_out],
         "notes": list(pairing.notes),
         "cells": [_cell(timed) for timed in pairing.timed],
     }
@@ -57,16 +58,9 @@ def _ratio(found: Interval, count: int) -> dict[str, float]:
     return {"ratio": found.estimate, "low": found.low, "high": found.high, "cells": count}
 
 
-def _remark(remark: Remark) -> dict[str, Any]:
-    planned, what = remark
-    return {"cell": planned.digest, "what": planned.cell.describe(), "why": what}
-
-
 def _cell(timed: Timed) -> dict[str, Any]:
-    settings = {name: value for name, value in msgspec.to_builtins(timed.planned.cell).items() if value is not None}
     return {
         "cell": timed.planned.digest,
-        "settings": settings,
         "calls": timed.calls,
         "log_ratio": {part: timed.log_ratio(part) for part in PARTS},
         "pairs": [msgspec.to_builtins(found) for found in timed.pairs],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bench.pairing.ratios import Decision, Pair, decide, log_ratio, ratio_interval
 from bench.pairing.side import Described
 from bench.plan import Planned
+from bench.row import Row
 from bench.statistics import Interval
 from networks.errors import InputError
 from networks.instance import is_finite_number, is_whole_number
@@ -71,9 +72,6 @@ class Timed:
         return log_ratio(self.pairs, self.calls, part)
 
 
-Remark = tuple[Planned, str]
-
-
 @dataclass(slots=True)
 class Pairing:
     """What came of a pairing, so far.
@@ -83,9 +81,9 @@ class Pairing:
     rules : Rules
     sides : dict of str to Described
         `base` and `head`.
+    answers : list of (Row, Row)
+        Base's and head's of each cell, as far as the sides have answered.
     timed : list of Timed
-    differing : list of (Planned, str)
-        Cells on which the sides answer differently, and in what.
     left_out : list of (Planned, str)
         Cells that are not timed, and why.
     notes : dict of str to None
@@ -98,9 +96,9 @@ class Pairing:
 
     rules: Rules
     sides: dict[str, Described]
+    answers: list[tuple[Row, Row]] = field(default_factory=list)
     timed: list[Timed] = field(default_factory=list)
-    differing: list[Remark] = field(default_factory=list)
-    left_out: list[Remark] = field(default_factory=list)
+    left_out: list[tuple[Planned, str]] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     rounds: int = 0
     load: list[float] = field(default_factory=list)
@@ -113,6 +111,12 @@ class Pairing:
     def decision(self) -> Decision:
         """By the clock, all cells together."""
         return decide(self.interval()[0], self.rules.threshold)
+
+    @property
+    def cores(self) -> str:
+        """The processors that both keep to."""
+        found = {str(core) for side in self.sides.values() for core in side.cores or ()}
+        return ", ".join(sorted(found)) or "of the system's choice"
 
     @property
     def same_source(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.limits import Limits
 from bench.machine import cores_of
-from bench.pairing.answers import differences, stopped_by_clock
+from bench.pairing.answers import row_of, why_not_timed
 from bench.pairing.questions import request_of
 from bench.pairing.ratios import Decision, Pair
 from bench.pairing.result import Pairing, Rules, Timed
@@ -18,7 +18,7 @@ from bench.plan import Plan, Planned
 from networks.errors import PairingError
 
 ORDERS = ("ABBA", "BAAB")  # A is base: a round, and its mirror image
-MEASURED_S = 0.05  # the least of one measurement: shorter calls are repeated within it
+MEASURED_S = 0.02  # the least of one measurement: shorter calls are repeated within it
 MOST_CALLS = 10_000
 START_S = 120.0  # until a process has imported what it needs
 FIRST_CALL_S = 600.0  # of a cell without any limit
@@ -59,8 +59,7 @@ class Session:
         PairingError
             A side ends, hangs, or answers what is no answer.
         """
-        cores = list(cores_of(0, self.plan.threads))
-        pairing = Pairing(self.rules, {side.name: _described(side, cores) for side in (self.base, self.head)})
+        pairing = Pairing(self.rules, self._described())
         pairing.load += _load()
         cells = [planned for planned in self.plan.cells if planned.cell.repeat == 0]  # the pairs are the repeats here
         for planned in cells:
@@ -75,6 +74,13 @@ class Session:
             pairing.load += _load()
         return pairing
 
+    def _described(self) -> dict[str, Described]:
+        """What both sides are; they import their packages at the same time."""
+        sides = (self.base, self.head)
+        for side in sides:
+            side.send(do="describe", cores=list(cores_of(0, self.plan.threads)))
+        return {side.name: _importable(side) for side in sides}
+
     def _goes_on(self, pairing: Pairing) -> bool:
         if not pairing.timed:
             return False
@@ -87,20 +93,18 @@ class Session:
         request = request_of(planned, self.plan.data_dir)
         limit_s = self.limits.seconds(planned.cell.time_limit_s) or FIRST_CALL_S
         base, head = (side.ask(Warmed, START_S + 2 * limit_s, do="warm", **request) for side in (self.base, self.head))
-        if isinstance(base, Failed):
-            both = isinstance(head, Failed)
-            pairing.left_out.append((planned, f"{'both sides' if both else 'base'}: {base.why}"))
+        rows = (
+            row_of(planned, "base", pairing.sides["base"], base),
+            row_of(planned, "head", pairing.sides["head"], head),
+        )
+        pairing.answers.append(rows)
+        if why := why_not_timed(*rows):
+            pairing.left_out.append((planned, why))
             return
-        if isinstance(head, Failed):
-            pairing.differing.append((planned, f"head: {head.why}"))
-            return
+        assert isinstance(base, Warmed)
+        assert isinstance(head, Warmed)
         _note_left_out(pairing, base, head)
-        pairing.differing += [(planned, what) for what in differences(planned, base, head)]
-        if stopped_by_clock(base) and stopped_by_clock(head):
-            pairing.left_out.append((planned, "both sides were stopped by the time limit"))
-            return
-        seconds = min(base.seconds, head.seconds)
-        calls = min(MOST_CALLS, math.ceil(MEASURED_S / seconds))
+        calls = min(MOST_CALLS, math.ceil(MEASURED_S / min(base.seconds, head.seconds)))
         within_s = START_S + SLOWEST * calls * max(base.seconds, head.seconds)
         pairing.timed.append(Timed(planned, calls, within_s))
 
@@ -120,8 +124,8 @@ class Session:
         return found
 
 
-def _described(side: Side, cores: list[int]) -> Described:
-    found = side.ask(Described, START_S, do="describe", cores=cores)
+def _importable(side: Side) -> Described:
+    found = side.answer(Described, START_S)
     if isinstance(found, Failed):
         raise PairingError(f"{side.name} ({side.python}) has no relubench that can be imported: {found.why}")
     return found

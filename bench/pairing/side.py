@@ -48,6 +48,7 @@ class Warmed(msgspec.Struct, frozen=True):
 
     seconds: Annotated[float, msgspec.Meta(gt=0)]
     network_digest: str
+    solver_version: str | None
     left_out: list[str]
     outcome: dict[str, Any]
 
@@ -112,7 +113,7 @@ class Side:
     ) -> None:
         self.close(at_once=error is not None)
 
-    def ask(self, reply: type[Reply], within_s: float | None, **request: Any) -> Reply | Failed:
+    def ask(self, reply: type[Reply], within_s: float, **request: Any) -> Reply | Failed:
         """The side's answer to a request.
 
         Raises
@@ -120,8 +121,21 @@ class Side:
         PairingError
             It died, does not answer within `within_s` seconds, or answers something else.
         """
+        self.send(**request)
+        return self.answer(reply, within_s)
+
+    def send(self, **request: Any) -> None:
+        """Send a request whose `answer` is fetched later."""
         self._number += 1
-        self._send({"number": self._number, **request})
+        line = json.dumps({"number": self._number, **request}).encode() + b"\n"
+        try:
+            self._requests.write(line)
+            self._requests.flush()
+        except OSError as error:  # it is gone
+            raise self._error(f"ended with {_ending(self._process)}") from error
+
+    def answer(self, reply: type[Reply], within_s: float) -> Reply | Failed:
+        """The answer to the last request; see `ask`."""
         try:
             line = self._answers.get(timeout=within_s)
         except queue.Empty:
@@ -134,7 +148,7 @@ class Side:
         """End the process, and its children with it."""
         try:
             if not at_once and self._process.poll() is None:
-                self._send({"do": "end"})
+                self.send(do="end")
                 self._process.wait(END_S)
         except (PairingError, subprocess.TimeoutExpired):
             pass  # it is killed below
@@ -145,13 +159,6 @@ class Side:
             self._stderr.close()
             with contextlib.suppress(OSError):  # what was not sent has no reader any more
                 self._requests.close()
-
-    def _send(self, request: dict[str, Any]) -> None:
-        try:
-            self._requests.write(json.dumps(request).encode() + b"\n")
-            self._requests.flush()
-        except OSError as error:  # it is gone
-            raise self._error(f"ended with {_ending(self._process)}") from error
 
     def _decoded(self, line: bytes, reply: type[Reply]) -> Reply | Failed:
         try:

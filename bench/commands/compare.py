@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 def compare(
-    base: Annotated[Path, typer.Argument(help="A run's folder, or a file of `pytest --benchmark-json`.")],
-    head: Annotated[Path, typer.Argument(help="The same of what is to be judged.")],
+    base: Annotated[
+        Path, typer.Argument(metavar="BASE", help="A run's folder, or a file of `pytest --benchmark-json`.")
+    ],
+    head: Annotated[Path, typer.Argument(metavar="HEAD", help="The same of what is to be judged.")],
     work_threshold: Annotated[
         float, typer.Option(help="Geometric mean of HEAD / BASE above which work fails, where none can match exactly.")
     ] = 1.05,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.compare.comparison import WRONG, Excluded, Finding, Lane, Level
-from bench.compare.pairs import CLOSED_FORM, Pair, failed, words_of
+from bench.compare.pairs import CLOSED_FORM, Pair, clock_of, failed, words_of
 from bench.judge import finding as judge_finding
 from bench.judge.facts import AGREEMENT
 from bench.row import Row
@@ -14,7 +15,11 @@ from bench.row import Row
 SIZES = ("rows", "columns", "nonzeros", "binaries", "unstable", "active", "inactive")
 CALLS = ("solves", "bound_solves", "settled")  # of the solver, and what they settled
 DECIDED = {"verified", "falsified"}
-BOUNDS = {"lower": ("tighter", "looser"), "upper": ("looser", "tighter")}  # what more, and what less, of each means
+BOUNDS = {
+    "lower": ("tighter", "looser"),
+    "certified": ("tighter", "looser"),
+    "upper": ("looser", "tighter"),
+}  # what more, and what less, of each means
 COUNTS = ("images", "falsified", "unknown")  # of an attack
 ABSENT = "-"
 
@@ -41,8 +46,8 @@ def compare_answers(
             findings += _failure(pair)
             excluded += [Excluded(pair.words, "answers", "failed in BASE")] if failed(pair.base) else []
             continue
-        compared, changes, reasons = _compare(pair)
-        findings += [Finding(Level.FAILURE, pair.words, *change) for change in changes]
+        compared, found, reasons = _compare(pair)
+        findings += found
         excluded += [Excluded(pair.words, what, reason) for what, reason in reasons.items()]
         cells, values = cells + bool(compared), values + compared
     findings += _of_one_run(only_base, only_head) if pairs else []
@@ -80,22 +85,43 @@ def _of_one_run(only_base: Sequence[Row], only_head: Sequence[Row]) -> Iterator[
         yield Finding(level, words_of(row), "cell", ABSENT, _end(row), row.error or "new: BASE has no such cell")
 
 
-def _compare(pair: Pair) -> tuple[int, list[tuple[str, str, str, str]], dict[str, str]]:
+def _compare(pair: Pair) -> tuple[int, list[Finding], dict[str, str]]:
     """How many values were compared, what changed, and why other values were not compared."""
     base, head = pair.base, pair.head
     if {base.verdict, head.verdict} == DECIDED:
-        return 1, [("verdict", str(base.verdict), str(head.verdict), "one of them is wrong")], {}
+        return 1, [_finding(pair, "verdict", base.verdict, head.verdict, "one of them is wrong")], {}
     if pair.clock:
-        return 0, [], {"answers": f"stopped by the {pair.clock}"}
+        return 0, _newly_stopped(pair), {"answers": f"stopped by the {pair.clock}"}
     compared: list[tuple[str, Any, Any, str]] = []
-    reasons: dict[str, str] = {}
+    reasons = _one_sided(base, head)
     for what, certain, values in _parts(pair):
         if certain or not pair.unequal:
             compared += values
         elif values:
             reasons[what] = pair.unequal
-    changed = [(what, str(old), str(new), meaning) for what, old, new, meaning in compared if meaning]
-    return len(compared), changed, reasons
+    return len(compared), [_finding(pair, *change) for change in compared if change[-1]], reasons
+
+
+def _finding(pair: Pair, what: str, old: Any, new: Any, meaning: str, level: Level = Level.FAILURE) -> Finding:
+    return Finding(level, pair.words, what, str(old), str(new), meaning)
+
+
+def _newly_stopped(pair: Pair) -> list[Finding]:
+    """A warning where BASE came to its end and HEAD was stopped: nothing to gate on, and no good sign."""
+    if clock_of(pair.base):
+        return []
+    words = f"stopped by the {pair.clock}, which BASE was not"
+    return [_finding(pair, "verdict", pair.base.verdict, pair.head.verdict, words, Level.WARNING)]
+
+
+def _one_sided(base: Row, head: Row) -> dict[str, str]:
+    """Why what rows of one schema alone have is not compared."""
+    reasons: dict[str, str] = {}
+    for run, row, other in (("BASE", base, head), ("HEAD", head, base)):
+        alone = [name for name in (*SIZES, *CALLS) if name in row.counters and name not in other.counters]
+        alone += ["certified bound"] if row.certified and not other.certified else []
+        reasons |= dict.fromkeys(alone, f"only {run} has it")
+    return reasons
 
 
 def _parts(pair: Pair) -> Iterator[tuple[str, bool, list[tuple[str, Any, Any, str]]]]:
@@ -108,6 +134,7 @@ def _parts(pair: Pair) -> Iterator[tuple[str, bool, list[tuple[str, Any, Any, st
     yield "verdict", not limited, list(_verdict(base, head))
     yield "statuses", pair.determined, list(_statuses(base, head))
     yield "lower bounds", pair.determined, list(_bounds(pair, "lower"))
+    yield "certified bounds", pair.determined, list(_bounds(pair, "certified"))
     by_path = base.method not in CLOSED_FORM and base.method != "milp"  # whichever optimal vertex an LP ends at
     yield "upper bounds", pair.determined and not by_path, list(_bounds(pair, "upper"))
     proved = "falsified" not in (base.verdict, head.verdict)  # a witness found on another path may be a lesser one
@@ -142,37 +169,38 @@ def _statuses(base: Row, head: Row) -> Changes:
 def _bounds(pair: Pair, name: str) -> Changes:
     """One entry for all targets: the first that differs, with how many more there are."""
     base, head = pair.base, pair.head
-    if base.targets != head.targets:
+    olds, news = getattr(base, name), getattr(head, name)
+    if base.targets != head.targets or not len(olds) == len(news) == len(base.targets):
         return
     changed = [
         index
-        for index, (old, new) in enumerate(zip(getattr(base, name), getattr(head, name), strict=True))
-        if not _agree(old, new, _slack(pair, index))
+        for index, (old, new) in enumerate(zip(olds, news, strict=True))
+        if not _agree(old, new, *_slack(pair, index))
     ]
     if not changed:
         yield f"{name} bound", "", "", ""
         return
-    old, new = getattr(base, name)[changed[0]], getattr(head, name)[changed[0]]
+    old, new = olds[changed[0]], news[changed[0]]
     meaning = BOUNDS[name][0 if _above(name, new, old) else 1]
     yield f"{name} bound", _shown(old), _shown(new), f"{meaning} at target {base.targets[changed[0]]}{_others(changed)}"
 
 
-def _agree(old: float | None, new: float | None, slack: float) -> bool:
+def _agree(old: float | None, new: float | None, safety: float, gap: float) -> bool:
     if old is None or new is None:
         return old is new
-    return abs(old - new) <= AGREEMENT * max(1.0, abs(old), abs(new)) + slack * max(1.0, abs(old))
+    return abs(old - new) <= safety + (AGREEMENT + gap) * max(1.0, abs(old), abs(new))
 
 
-def _slack(pair: Pair, index: int) -> float:
-    """What the two solvers may leave between themselves and the optimum, as they were told or as their rows say."""
+def _slack(pair: Pair, index: int) -> tuple[float, float]:
+    """What may lie between each solver's word and the optimum: as the rows say, and the gap that was asked."""
     safeties = [row.safety[index] or 0.0 for row in (pair.base, pair.head) if index < len(row.safety)]
     gap = pair.base.mip_gap or 0.0 if pair.base.method == "milp" and pair.unequal else 0.0
-    return sum(safeties) + gap
+    return sum(safeties), gap
 
 
 def _above(name: str, new: float | None, old: float | None) -> bool:
     """Whether a bound has risen; a lower bound that is missing is infinitely low, an upper one infinitely high."""
-    missing = -1e308 if name == "lower" else 1e308
+    missing = math.inf if name == "upper" else -math.inf
     return (missing if new is None else new) > (missing if old is None else old)
 
 
@@ -185,7 +213,7 @@ def _others(changed: Sequence[int]) -> str:
 
 
 def _counters(base: Row, head: Row, names: Sequence[str]) -> Changes:
-    """Counters that both have: rows of older schemas lack some."""
+    """Counters that both have."""
     for name in names:
         if name in base.counters and name in head.counters:
             old, new = base.counters[name], head.counters[name]

@@ -15,7 +15,8 @@ from bench.row import Row
 from bench.store import MANIFEST, ROWS, make_folder, writing
 from networks.errors import InputError
 
-# Files that are not kept, and what describes the one machine that the run was made on.
+# Of a start what decides whether its counts repeat; of a row neither its files nor what else the machine did.
+OF_A_START = ("start", "versions", "cpu", "simd", "git_commit")
 DROPPED = ("arrays", "log", "enforced", "machine", "peak_memory_mb", "memory_limit_mb", "hard_limit_s", "overshoot_s")
 
 
@@ -39,7 +40,7 @@ def make_baseline(head: RunFiles, base: Path) -> str:
     rows = sorted(head.rows, key=_order)
     texts = {
         ROWS: "".join(json.dumps(_kept(row), allow_nan=False) + "\n" for row in rows),
-        MANIFEST: json.dumps(head.manifest, indent=2) + "\n",
+        MANIFEST: json.dumps(_manifest(head.manifest), indent=2) + "\n",
     }
     make_folder(base)
     for name, text in texts.items():
@@ -60,6 +61,11 @@ def _check_sound(head: RunFiles) -> None:
 def _order(row: Row) -> str:
     """The same order whatever order the cells ended in, so that two baselines differ in what has changed."""
     return json.dumps(plain(asked_of(row)))
+
+
+def _manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    starts = [{name: start[name] for name in OF_A_START if name in start} for start in manifest.get("starts") or []]
+    return manifest | {"starts": starts}
 
 
 def _kept(row: Row) -> dict[str, Any]:

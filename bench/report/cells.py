@@ -1,6 +1,7 @@
 """Single cells for a page: which of them, and each with its row, the end of its log and the command that asks it again.
 
-A page has a size that it keeps to. What went wrong or stayed open is taken first, then an even sample of the rest.
+A page has a size that it keeps to: what went wrong, what figures point at and what stayed open is taken first, then an
+even sample of the rest.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import base64
 import gzip
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from networks.files import check_regular
 MOST_CELLS = 10_000
 BLOCK = 50  # cells that are packed together: opening one unpacks so many
 LOG_BYTES = 8_000  # of the end of a log
-FIRST = (CONTRADICTED, "failed", "unknown")  # the outcomes that a reader will want to look into
+DIGEST = 12  # characters that tell a cell's digest apart
+WRONG = (CONTRADICTED, "failed")  # the outcomes that a reader will want to look into
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Cells:
     Attributes
     ----------
     index : str
-        `columns`, the names, and `lines`, a list of values for each cell, the ones to look into first.
+        `columns`, the names, and `lines`, a list of values for each cell.
     blocks : tuple of str
         Lists of BLOCK cells, in the same order: `row`, `command`, `notes`, `log` and `log_note`.
     notes : tuple of str
@@ -51,15 +53,15 @@ class Cells:
     notes: tuple[str, ...]
 
 
-def embedded_cells(run: Run, budget: int) -> Cells:
-    """As many cells of a run as fit into `budget` characters.
+def embedded_cells(run: Run, budget: int, named: Collection[str] = ()) -> Cells:
+    """As many cells of a run as fit into `budget` characters, those that figures have `named` before most others.
 
     Raises
     ------
     InputError
         The run's rows cannot be read any more.
     """
-    order = chosen(run.rows, MOST_CELLS)
+    order = chosen(run.rows, MOST_CELLS, named)
     names, lines = _index(run, order)
     budget -= len(packed(lines))
     blocks: list[str] = []
@@ -74,13 +76,19 @@ def embedded_cells(run: Run, budget: int) -> Cells:
     return Cells(index, tuple(blocks), tuple(_left_out(run, kept)))
 
 
-def chosen(rows: pd.DataFrame, most: int) -> NDArray[np.intp]:
-    """The positions of at most so many rows: those of FIRST, then an even sample of all others."""
-    ranks = _outcomes(rows).map({name: rank for rank, name in enumerate(FIRST)}).fillna(len(FIRST)).to_numpy(float)
-    order = np.argsort(ranks, kind="stable")
-    first = int((ranks < len(FIRST)).sum())
-    taken, rest = _evenly(order[:first], most), order[first:]
-    return np.concatenate([taken, _evenly(rest, most - len(taken))])
+def chosen(rows: pd.DataFrame, most: int, named: Collection[str] = ()) -> NDArray[np.intp]:
+    """The positions of at most so many rows, in the order in which they are taken.
+
+    First what went wrong, then the cells whose digests begin with one of `named`, then what stayed open, then all
+    others; an even sample of the last of these that has no room.
+    """
+    outcomes = _outcomes(rows)
+    wanted = rows["cell"].astype(str).str[:DIGEST].isin([*named])
+    ranks = np.select([outcomes.isin(WRONG), wanted, outcomes.eq("unknown")], [0, 1, 2], default=3)
+    taken = np.empty(0, dtype=np.intp)
+    for rank in range(4):
+        taken = np.concatenate([taken, _evenly(np.flatnonzero(ranks == rank), most - len(taken))])
+    return taken
 
 
 def _evenly(positions: NDArray[np.intp], most: int) -> NDArray[np.intp]:
@@ -93,9 +101,9 @@ def _left_out(run: Run, kept: int) -> Iterator[str]:
     missing = len(run.rows) - kept
     if missing:
         yield (
-            f"{kept:,} of {len(run.rows):,} cells are here, so that this page stays small: first those that are "
-            f"contradicted, failed or unknown, then an even sample of the others. {missing:,} are only in rows.csv and "
-            "rows.parquet; every figure and table counts all of them."
+            f"{kept:,} of {len(run.rows):,} cells are here, so that this page stays small: those that are "
+            "contradicted or failed, that figures point at or that stayed unknown, and an even sample of the others. "
+            f"{missing:,} are only in rows.csv and rows.parquet; every figure and table counts all of them."
         )
 
 
@@ -109,7 +117,7 @@ def _index(run: Run, order: NDArray[np.intp]) -> tuple[list[str], list[list[Any]
     frame["reason"] = rows["reason"]
     for name, column in {"seconds": "total_s", "lower": "lower_min", "upper": "upper_min"}.items():
         frame[name] = rows[column].map(_rounded)
-    frame["cell"] = rows["cell"].str[:12]
+    frame["cell"] = rows["cell"].astype(str).str[:DIGEST]
     values = frame.astype(object)
     return [str(name) for name in frame], values.where(values.notna(), None).to_numpy().tolist()
 

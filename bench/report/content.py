@@ -30,10 +30,18 @@ def content_of(run: Run, *, chapter: bool | None = None, figures: bool = True) -
 
 
 def _sections(run: Run, *, figures: bool) -> list[Section]:
-    """The answer first, then the figures, then the tables."""
+    """The answer first, then what it rests on, the figures, the tables, and pictures."""
+    from bench.report.figures import figures_sections
+    from bench.report.headline import headline_section
     from bench.report.images import image_section
     from bench.report.summary import contradiction_sections, summary_section
     from bench.report.tables import run_sections
 
-    pictures = image_section(run, chapter=False) if figures else []
-    return [*contradiction_sections(run), summary_section(run), *run_sections(run), *pictures]
+    return [
+        headline_section(run),
+        *contradiction_sections(run),
+        summary_section(run),
+        *(figures_sections(run) if figures else []),
+        *run_sections(run),
+        *(image_section(run, chapter=False) if figures else []),
+    ]

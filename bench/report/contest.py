@@ -38,7 +38,7 @@ class Contest:
     lines : DataFrame
         One line a question and competitor: `question`, `instance`, `competitor`, `method`, `epsilon`, `ended` (how, in
         words), `done` (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds),
-        `limit_s` (NaN without a time limit) and `row`, the first of its rows.
+        `limit_s` (NaN without a time limit), `bound_gap` and `row`, the first of its rows.
     ends : tuple of str
         The words for ends that lack nothing.
     settings : int
@@ -198,10 +198,11 @@ def _lines(
             "rank": pd.Categorical(told, words).codes,
             "row": rows.index,
             "limit_s": rows["time_limit_s"].astype(float),
+            "bound_gap": rows["bound_gap"],
             **{part: rows[part] for part in PARTS},
         }
     )
-    seconds = {part: (part, "median") for part in PARTS}
+    seconds = {part: (part, "median") for part in [*PARTS, "bound_gap"]}
     grouped = ranked.groupby([QUESTION, NAME], observed=True, sort=False)
     firsts = {name: (name, "first") for name in ("instance", "method", "epsilon", "row")}
     lines = grouped.agg(rank=("rank", "min"), limit_s=("limit_s", "max"), **firsts, **seconds).reset_index()

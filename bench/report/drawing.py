@@ -12,6 +12,7 @@ from bench.report.render import Figure
 INK, PAPER, DARK_INK = "#1f2328", "#ffffff", "#e2e8f0"
 PIXELS = 2.0  # of a PNG, for one of the drawing's own
 WIDTH = 640  # of a chart that takes what its container has, where there is none
+PADDING = {"left": 16, "right": 16, "top": 4, "bottom": 4}  # letters are wider on machines that lack the usual fonts
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _text = {"labelColor": "currentColor", "titleColor": "currentColor"}
 # What charts leave to whoever shows them: `currentColor` is the colour of the text around them, light or dark.
@@ -88,7 +89,8 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _of_fixed_width(spec: dict[str, Any]) -> dict[str, Any]:
-    return {**spec, "width": WIDTH} if spec.get("width") == "container" else spec
+    fixed = {**spec, "width": WIDTH} if spec.get("width") == "container" else spec
+    return {**fixed, "padding": PADDING}
 
 
 def _on_paper(svg: str) -> str:

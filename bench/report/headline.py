@@ -17,6 +17,7 @@ from bench.report.render import Format, Section, Table, count, plain_number, rat
 HEADING = "The answer"
 SHOWN_EPSILONS = 5  # of a network; more do not fit beside each other in a terminal of 80 columns
 SHOWN_FINDINGS = 3
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def headline_section(run: Run) -> Section:
@@ -82,7 +83,8 @@ def best_setups(contest: Contest) -> list[str]:
 
 
 def _cell(done: int, n: int, total_s: float) -> str:
-    return f"{done:,}/{n:,}" + ("" if np.isnan(total_s) else f" {seconds(total_s)}")
+    """E.g. `3/4 1.20 s`, the time in one piece on a narrow page."""
+    return f"{done:,}/{n:,}" + ("" if np.isnan(total_s) else " " + seconds(total_s).replace(" ", NO_BREAK))
 
 
 def _spread_out(epsilons: list[float]) -> list[float]:

@@ -138,6 +138,27 @@ def test_what_a_clock_stopped_is_listed_and_not_compared() -> None:
     assert reasons(comparison, "work") == {"work": "stopped by the time limit"}
 
 
+def test_a_cell_that_no_longer_ends_in_its_time_warns() -> None:
+    ended, stopped = row(**DECIDED), row(status=["optimal", "time_limit"])
+    comparison = compared([ended, row(image=1)], [stopped, row(image=1)])
+    (warning,) = lane(comparison, "answers").at(Level.WARNING)
+    assert (comparison.exit_code, warning.message) == (FINE, "stopped by the time limit, which BASE was not")
+    assert not compared([stopped], [ended]).lanes[0].findings
+
+
+def test_what_rows_of_one_schema_alone_have_is_listed() -> None:
+    older = replace(row(), counters=dict(WORK), certified=[])
+    comparison = compared([older], [row(certified=[0.9, -1.5])])
+    assert comparison.exit_code == FINE
+    assert reasons(comparison) == dict.fromkeys([*SIZES, "solves", "certified bound"], "only HEAD has it")
+
+
+def test_a_certificate_that_is_lost_blocks() -> None:
+    comparison = compared([row(certified=[0.9, -1.5])], [row(certified=[None, -1.5])])
+    (lost,) = failures(comparison)
+    assert (comparison.exit_code, lost.what, lost.head) == (WRONG, "certified bound", "-")
+
+
 def test_where_clocks_stopped_everything_nothing_was_compared() -> None:
     stopped = row(status=["time_limit"] * 2)
     assert compared([stopped], [stopped]).exit_code == NOTHING

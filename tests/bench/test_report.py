@@ -258,11 +258,11 @@ def test_out_writes_the_report_and_tidy_rows(tmp_path: Path) -> None:
     done = run_report(folder, "--out", tmp_path / "out", "--format", "markdown")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("report.html", "report.md", "report.tex", "rows.csv", "rows.parquet")
+        *("report.html", "report.md", "report.tex", "rows.csv", "rows.parquet", "figures")
     }
     written = (tmp_path / "out" / "report.md").read_text()
     assert written.startswith("# Report on run\n")
-    assert done.stdout in written
+    assert all(line in written for line in done.stdout.splitlines())
     rows = pd.read_csv(tmp_path / "out" / "rows.csv")
     assert rows["counter.nodes"].tolist()[0] == 5
     assert rows["lower_min"].tolist()[0] == -1.0

@@ -35,7 +35,7 @@ def cells_of(found: Cells) -> list[dict[str, Any]]:
 
 
 def many(count: int) -> list[Row]:
-    return [verify_row(image=image, verdict="verified", cell=f"{image:064x}") for image in range(count)]
+    return [verify_row(image=image, verdict="verified", cell=f"{image:012x}{image:052x}") for image in range(count)]
 
 
 def test_every_cell_of_a_small_run_is_there_with_its_row_and_its_command(tmp_path: Path) -> None:
@@ -48,15 +48,17 @@ def test_every_cell_of_a_small_run_is_there_with_its_row_and_its_command(tmp_pat
     assert [cell["command"].split()[1] for cell in cells_of(found)] == ["verify", "attack"]
 
 
-def test_what_went_wrong_or_stayed_open_comes_first(tmp_path: Path) -> None:
+def test_what_went_wrong_comes_first_then_what_figures_name_then_what_stayed_open(tmp_path: Path) -> None:
     rows = [
-        *many(2),
+        *many(3),
         verify_row(image=7),
         failed(attack_row(), "Crash: x"),
         verify_row(image=8, method="milp", verdict="verified", lower=[3.0, 3.0], upper=[2.0, 2.0]),
     ]
-    outcomes = [line["outcome"] for line in lines_of(embedded_cells(load_run(write_run(tmp_path, rows)), PLENTY))]
-    assert outcomes == ["contradicted", "failed", "unknown", "verified", "verified"]
+    found = embedded_cells(load_run(write_run(tmp_path, rows)), PLENTY, {rows[2].cell[:12]})
+    outcomes = [(line["outcome"], line["image"]) for line in lines_of(found)]
+    assert outcomes[:3] == [("failed", None), ("contradicted", 8), ("verified", 2)]
+    assert outcomes[3:] == [("unknown", 7), ("verified", 0), ("verified", 1)]
 
 
 def test_beyond_the_most_cells_there_is_an_even_sample_and_a_word_on_it(
@@ -71,7 +73,7 @@ def test_beyond_the_most_cells_there_is_an_even_sample_and_a_word_on_it(
 
 def test_the_cells_keep_to_their_budget(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, many(400)))
-    budget = 5_000
+    budget = 12_000
     found = embedded_cells(run, budget)
     assert sum(map(len, found.blocks)) + len(found.index) <= budget
     assert 0 < len(lines_of(found)) < 400

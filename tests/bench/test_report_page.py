@@ -29,7 +29,9 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 def chart(facets: bool = False) -> Any:
-    frame = pd.DataFrame({"x": range(1, 31), "y": range(30), "solver": ["a", "b", HOSTILE] * 10, "cell": ["c"] * 30})
+    frame = pd.DataFrame(
+        {"x": range(1, 31), "y": range(30), "solver": ["a", "b", HOSTILE] * 10, "cell": [f"{3:012x}"] * 30}
+    )
     points = altair.Chart(frame).mark_point().encode(x="x", y="y", shape="solver", tooltip=["solver", "x", "cell"])
     if facets:
         return points.properties(width=260, height=120).facet("solver:N", columns=3)
@@ -46,13 +48,18 @@ def figures() -> Section:
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page on a run with logs, failures, attacks, and texts that would like to be markup."""
     folder = tmp_path_factory.mktemp("page")
+    asked = itertools.product(range(8), (0.01, 0.02, 0.03, 0.05, 0.1), ("highs", "gurobi"))
     rows = [
         verify_row(
-            image=image, epsilon=epsilon, solver=solver, verdict="verified", log="logs/a.log", total_s=0.1 + image
+            cell=f"{number:012x}{number:052x}",
+            image=image,
+            epsilon=epsilon,
+            solver=solver,
+            verdict="verified",
+            log="logs/a.log",
+            total_s=0.1 + image,
         )
-        for image in range(20)
-        for epsilon in (0.01, 0.1)
-        for solver in ("highs", "gurobi")
+        for number, (image, epsilon, solver) in enumerate(asked)
     ]
     rows += [failed(verify_row(image=99, solver="cbc"), f"Crash: {HOSTILE}"), attack_row(network=f"net{HOSTILE}")]
     run = write_run(folder / "run", rows, suite={"name": "made", "description": HOSTILE})
@@ -110,17 +117,25 @@ def test_a_point_tells_its_instance_when_it_is_pointed_at(browser: Browser, page
         assert "solver" in tip.inner_text()
 
 
+def test_a_click_on_a_point_opens_its_cell(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file) as page:
+        page.locator("#figure-points").scroll_into_view_if_needed()
+        page.locator("#figure-points .drawn .mark-symbol path").first.click()
+        page.locator("dialog[open] pre.row").wait_for()
+        assert f"{3:012x}{3:052x}" in page.locator("dialog dl").inner_text()
+
+
 def test_cells_are_filtered_and_sorted(browser: Browser, page_file: Path) -> None:
     with opened(browser, page_file) as page:
         said = ready(page).locator("#count")
         assert said.inner_text() == "82 of 82 cells"
         page.select_option("select[name=solver]", "gurobi")
         page.select_option("select[name=epsilon]", "0.01")
-        assert said.inner_text() == "20 of 82 cells"
+        assert said.inner_text() == "8 of 82 cells"
         page.fill("#filters input", "verified")
         page.locator("table.cells").get_by_role("button", name="time", exact=True).click()
         page.locator("table.cells").get_by_role("button", name="time", exact=True).click()
-        assert "image 19" in page.locator("table.cells tbody tr").first.inner_text()
+        assert "image 7" in page.locator("table.cells tbody tr").first.inner_text()
         page.fill("#filters input", "nothing of this kind")
         assert said.inner_text() == "0 of 82 cells"
 

@@ -28,6 +28,7 @@
     if (Math.abs((figure.drawnAt || 0) - width) < 24) return;
     figure.drawnAt = width;
     const spec = fitted(JSON.parse(find("#" + CSS.escape(figure.dataset.spec)).textContent), width);
+    if (width < 480) spec.config.legend.layout = { top: { direction: "vertical", anchor: "start" } };
     const place = make("div", { className: "drawn" });
     place.style.width = "100%";
     const picture = find("img", canvas);
@@ -47,13 +48,15 @@
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target));
   }, { rootMargin: "400px" });
   all("figure[data-spec]").forEach((figure) => seen.observe(figure));
+  all(".live").forEach((hint) => (hint.hidden = false));
   let waiting;
   addEventListener("resize", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => all("figure[data-spec]").filter((figure) => figure.drawnAt).forEach(draw), 200);
   });
 
-  // Tables: a button in each header sorts; long ones have a filter.
+  // Tables: where there are many lines, a button in each header sorts, and a filter finds.
+  const SORTABLE = 9;
   const compare = (a, b) => {
     if (a === null || b === null) return (a === null) - (b === null);
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
@@ -81,6 +84,7 @@
   const wordsOf = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
   all("main > section:not(#cells) table.data").forEach((table) => {
     const body = find("tbody", table);
+    if (body.rows.length < SORTABLE) return;
     sortButtons(table, (column, down) => {
       body.append(...[...body.rows].sort(sorter((line) => valueOf(line.cells[column]), down)));
     });
@@ -167,7 +171,8 @@
       const cell = Object.fromEntries(index.columns.map((name, column) => [name, line[column]]));
       return Object.assign(cell, { position, text: line.filter((each) => each !== null).join(" ").toLowerCase() });
     });
-    chosen = cells;
+    const first = ["contradicted", "failed", "unknown"], rank = (cell) => (first.indexOf(cell.outcome) + 1 || 4);
+    chosen = cells.sort((a, b) => rank(a) - rank(b));
     columns = Object.entries(SHOWN).filter(([, [key]]) => key(cells[0] || {}) !== undefined);
     const table = find("table.cells");
     find("thead tr", table).append(...columns.map(([name, [, kind]]) => make("th", { scope: "col", className: kind || "" }, name)));
@@ -190,7 +195,10 @@
     await ready;
     const named = cells.filter((each) => name.startsWith(each.cell) || each.cell.startsWith(name));
     const cell = named.find((each) => each.run === run) || named[0];
-    if (cell) await open(cell);
+    if (cell) return open(cell);
+    find("#cell-h").textContent = "Cell " + name;
+    find("#cell-body").replaceChildren(make("p", { textContent: "There was no room for this cell here: rows.csv has its row." }));
+    if (!find("#cell").open) find("#cell").showModal();
   }
   const titled = (title, ...children) => [make("h3", { textContent: title }), ...children];
   const ready = start().catch((error) => {

@@ -77,6 +77,10 @@ class _SectionView:
     figures: list[_FigureView]
     tables: list[_TableView]
 
+    @property
+    def interactive(self) -> bool:
+        return any(figure.spec for figure in self.figures)
+
 
 @dataclass(slots=True)
 class _Room:
@@ -105,8 +109,15 @@ def page_of(run: Run, title: str, sections: Sequence[Section], drawings: Mapping
     InputError
         The run's rows cannot be read any more.
     """
-    bare = len(to_html(title, sections, drawings).encode())
-    return to_html(title, sections, drawings, embedded_cells(run, min(CELL_BYTES, PAGE_BYTES - SPARE - bare)))
+    room = PAGE_BYTES - SPARE - len(to_html(title, sections, drawings).encode())
+    cells = embedded_cells(run, min(CELL_BYTES, room), _cells_behind(drawings.values()))
+    return to_html(title, sections, drawings, cells)
+
+
+def _cells_behind(drawings: Iterable[Drawing]) -> set[str]:
+    """The starts of the digests of the cells that points of the figures stand for."""
+    tables = [table for drawing in drawings if drawing.spec for table in drawing.spec.get("datasets", {}).values()]
+    return {str(point["cell"]) for table in tables for point in table if isinstance(point, dict) and "cell" in point}
 
 
 def to_html(

@@ -1,0 +1,171 @@
+"""Nested brackets round the exact margin: what each method proves, and what attacks found, instance by instance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.figures.points import DIGEST, instance_text
+from bench.report.figures.theme import METHOD_COLOURS, METHOD_SHAPES, chart, named, rule, sized
+from bench.report.frame import CONTRADICTED, Run
+from bench.report.labels import METHOD_ORDER
+from bench.report.networks import Network
+from bench.report.render import Figure, number, plain_number, seconds
+
+LADDER = tuple(method for method in METHOD_ORDER if method != "staged")  # it answers a sign, with any of the others
+ATTACK = "attack"
+MOST = 40  # instances of one figure
+ROW = 20  # pixels of an instance
+THINNEST, THICKEST = 3, 15  # pixels of the tightest bracket and of the loosest
+FAINT = 0.5  # of the loosest bracket, which is the largest by far
+EXACT = 1e-4  # brackets no wider count as closed: solvers' tolerances are no narrower
+
+
+def bracket_figure(run: Run, network: Network) -> Figure | None:
+    """The brackets of at most MOST instances, evenly from all epsilons; None where nothing has a bound."""
+    import altair as alt
+
+    instances = _chosen(network)
+    ends = _ends(run, network, instances)
+    if ends.empty:
+        return None
+    order = ends.drop_duplicates("label")["label"].tolist()
+    methods = [name for name in (*LADDER, ATTACK) if ends["method"].eq(name).any()]
+    look = _look(methods)
+    y = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=200, grid=False))
+    scale = alt.Scale(type="symlog", constant=1, nice=False)
+    axis = alt.Axis(values=_ticks(ends["value"]), format=",~r", labelOverlap="greedy")
+    x = alt.X("value:Q", title="margin", scale=scale, axis=axis)
+    sizes = np.linspace(THICKEST, THINNEST, max(len(methods) - 1, 2))
+    bars = [
+        chart(ends[ends["method"] == method])
+        .mark_bar(size=size, opacity=FAINT if size == THICKEST else 1)
+        .encode(x=x, x2="upper:Q", y=y, color=look["color"])
+        for method, size in zip(methods, sizes.tolist(), strict=False)
+        if method != ATTACK
+    ]
+    points = chart(ends).mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, **look, tooltip=_tooltip())
+    return Figure(
+        named(f"bracket-{network.name}"),
+        f"{network.name}: brackets round the exact margin",
+        _text(ends),
+        sized(alt.layer(*bars, rule(x=0), points), ROW * len(order) + 10),
+        (BRACKET_TERM, *_left_out(network, len(order))),
+    )
+
+
+BRACKET_TERM = (
+    "Of every instance its hardest target: the one with the least margin found. A bar reaches from the best lower "
+    "bound of a method, by any solver, to that margin; `attack` marks it, whatever found it. Where the tightest bar "
+    "has no width the margin is exact. Right of zero is verified, an attack left of zero falsifies. The axis is linear "
+    "near zero, logarithmic far from it."
+)
+
+
+def _chosen(network: Network) -> list[int]:
+    """Instances that the most methods bounded, as many of every epsilon."""
+    bounded = network.labelled[network.labelled["method"].isin(LADDER) & network.labelled["lower_min"].notna()]
+    by_instance = bounded.groupby("instance", observed=True)
+    frame = by_instance.agg(methods=("method", "nunique"), epsilon=("epsilon", "first"), image=("image", "first"))
+    frame = frame.sort_values(["methods", "image"], ascending=[False, True], kind="stable")
+    share = max(1, MOST // max(frame["epsilon"].nunique(), 1))
+    chosen = frame.groupby("epsilon").head(share).sort_values(["epsilon", "image"], kind="stable")
+    return chosen.head(MOST).index.tolist()
+
+
+def _ends(run: Run, network: Network, instances: Sequence[int]) -> pd.DataFrame:
+    """One line an instance and method, and one for the attack: `value`, `upper`, and what a point says of it."""
+    targets = run.targets[run.targets["instance"].isin(list(instances))]
+    believed = network.labelled[network.labelled["outcome"] != CONTRADICTED]
+    lines = targets.merge(_of_rows(believed), left_on="row", right_index=True)
+    found = lines[lines["upper"].notna()]
+    best = found.loc[found.groupby(["instance", "target"])["upper"].idxmin()].sort_values("upper", kind="stable")
+    hardest = best.drop_duplicates("instance")
+    attacks = hardest.assign(method=ATTACK, value=hardest["upper"])
+    asked = lines.merge(hardest[["instance", "target", "upper"]], on=["instance", "target"], suffixes=("_row", ""))
+    asked = asked[asked["method"].isin(LADDER) & asked["lower"].notna()].assign(value=asked["lower"])
+    tightest = asked.loc[asked.groupby(["instance", "method"], observed=True)["value"].idxmax()]
+    ends = pd.concat([tightest, attacks.assign(upper=attacks["value"])]).assign(
+        method=lambda f: f["method"].astype(str)
+    )
+    return _described(ends[ends["instance"].isin(tightest["instance"])], instances)
+
+
+def _of_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    kept = ["network", "image", "epsilon", "method", "setup", "total_s", "outcome", "cell"]
+    return rows[kept].astype({"method": object})
+
+
+def _described(ends: pd.DataFrame, instances: Sequence[int]) -> pd.DataFrame:
+    """The lines in the order of the chart: instances as chosen, the loosest method first."""
+    ranks = {method: rank for rank, method in enumerate((*LADDER, ATTACK))}
+    places = {instance: place for place, instance in enumerate(instances)}
+    frame = ends.assign(place=ends["instance"].map(places), rank=ends["method"].map(ranks))
+    frame = frame.sort_values(["place", "rank"], kind="stable")
+    texts = [*zip(frame["network"], frame["image"], frame["epsilon"], strict=True)]
+    return pd.DataFrame(
+        {
+            "label": [
+                f"{epsilon:g}, image {image}" for epsilon, image in zip(frame["epsilon"], frame["image"], strict=True)
+            ],
+            "method": frame["method"].to_numpy(),
+            "value": frame["value"].to_numpy(),
+            "upper": frame["upper"].to_numpy(),
+            "instance": [instance_text(*values) for values in texts],
+            "target": frame["target"].to_numpy(),
+            "who": frame["setup"].astype(str).to_numpy(),
+            "time": [seconds(value) if np.isfinite(value) else "-" for value in frame["total_s"]],
+            "ended": frame["outcome"].astype(str).to_numpy(),
+            "cell": frame["cell"].astype(str).str[:DIGEST].to_numpy(),
+            "epsilon": frame["epsilon"].to_numpy(),
+        }
+    )
+
+
+def _tooltip() -> list[Any]:
+    import altair as alt
+
+    told = {"value": "margin", "target": "target", "who": "by"}
+    told = {"instance": "instance", "method": "method"} | told | {"time": "time", "ended": "ended", "cell": "cell"}
+    kinds = {"value": "Q"}
+    return [alt.Tooltip(f"{name}:{kinds.get(name, 'N')}", title=title) for name, title in told.items()]
+
+
+def _look(methods: Sequence[str]) -> dict[str, Any]:
+    import altair as alt
+
+    legend = alt.Legend(orient="top", columns=4, symbolSize=90)
+    colours, shapes = ([table[name] for name in methods] for table in (METHOD_COLOURS, METHOD_SHAPES))
+    return {
+        "color": alt.Color("method:N", title=None, legend=legend, scale=alt.Scale(domain=list(methods), range=colours)),
+        "shape": alt.Shape("method:N", title=None, legend=legend, scale=alt.Scale(domain=list(methods), range=shapes)),
+    }
+
+
+def _ticks(values: pd.Series) -> list[float]:
+    """Zero, and on both sides 1, 10, 100, ... with halves between them, as far as there are values."""
+    most = np.abs(values).max()
+    sizes = [step * 10.0**power for power in range(max(int(np.log10(max(most, 1))), 0) + 1) for step in (1, 3)]
+    return [0, *sizes, *(-size for size in sizes)]
+
+
+def _text(ends: pd.DataFrame) -> str:
+    """At every epsilon the medians of all methods' bounds, and how many brackets are closed."""
+    parts = []
+    for epsilon, part in ends.groupby("epsilon"):
+        medians = part.groupby("method")["value"].median()
+        told = [f"{name} {number(medians[name])}" for name in (*LADDER, ATTACK) if name in medians]
+        widths = part[part["method"] != ATTACK].assign(width=lambda frame: frame["upper"] - frame["value"])
+        closed = widths.groupby("label")["width"].min().le(EXACT)
+        radius = plain_number(float(str(epsilon)))
+        parts.append(f"epsilon {radius}: {', '.join(told)}; {int(closed.sum())} of {len(closed)} exact")
+    return f"Medians of the bounds on the margin of the hardest target. {'. '.join(parts)}."
+
+
+def _left_out(network: Network, shown: int) -> tuple[str, ...]:
+    asked = network.labelled["instance"].nunique()
+    more = f"{shown} of {asked:,} instances: as many of every epsilon, those with the most methods first."
+    return (more,) if asked > shown else ()

@@ -106,6 +106,8 @@ def glance(folder: Path) -> Glance:
     if not (held or plan or rows):
         expected = "expected a folder that `relubench run` wrote"
         raise InputError(f"{folder} holds no run, neither {RUNNING} nor {PLAN} nor {ROWS}; {expected}")
+    if held and not (folder / RUNNING).exists():  # it has ended meanwhile, in good order
+        held, holder = False, None
     counts, notes = _count(plan, rows, holder.cells if holder else [])
     state = _state(counts, plan, held=held, holder=holder)
     cells = tuple(counts.running.values())

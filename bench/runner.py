@@ -122,7 +122,7 @@ class _Said:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            log.error("run: stopped by %s: %s", type(error).__name__, error)
+            log.error("run: stopped by %s", ": ".join(filter(None, (type(error).__name__, str(error)))))
         log.info("run: ended with %s", one_line(self._counts, time.time()))
 
     def begin(self, planned: Planned) -> None:
@@ -135,8 +135,7 @@ class _Said:
     def end(self, row: Row) -> None:
         log_row(row)
         self._counts.add(row)
-        self._running.pop(row.cell, None)
-        self._store.say_running([*self._running.values()])
+        del self._running[row.cell]  # from outside its row is seen: the file has time until the next cell
 
 
 def _log_start(plan: Plan, missing: int, jobs: int, limits: Limits, environment: dict[str, Any]) -> None:

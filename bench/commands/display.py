@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def _since(running: Running, now: float) -> str:
     return f"{max(0.0, now - running.since):.0f} s"
 
 
-class Display:
+class Display(ABC):
     """What the user sees of a run while it goes on; the first `end` leaves the whole table.
 
     Parameters
@@ -134,9 +135,9 @@ class Display:
         """Whether it is time to show it again."""
         return not 0 <= now - self._looked < self.pace_s  # a clock that was set back is no reason to wait
 
+    @abstractmethod
     def show(self, now: float) -> None:
         """Show how far it is."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """Print the whole table, once."""

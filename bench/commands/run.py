@@ -46,6 +46,8 @@ def run(
 
     Ctrl-C stops at once and keeps every finished cell: the same command goes on from there.
 
+    The file run.log in the run's folder keeps what happened; `relubench status` shows from outside how far it is.
+
     At the end the rows are held against each other by `relubench check`: exit code 3 where something does not hold.
 
     Example: relubench run quick --jobs 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import chain
@@ -10,7 +10,9 @@ from operator import attrgetter
 from typing import Any, get_type_hints
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bench.row import Row
@@ -19,6 +21,7 @@ from bench.row import Row
 FREE = frozenset({"cell", "evidence", "error", "started", "arrays", "log"})
 LISTS = ("targets", "lower", "upper", "status", "gap", "stage", "safety", "claimed")
 SPREAD = {"counters": "counter.", "stage_s": "stage_s."}  # one column a key, of that key behind this
+APART = ("clip_low", "clip_high", "offset", "length")  # which are no fields of `Row`
 LEFT_OUT = ("enforced", "machine", "versions", "certified", "clip")  # `clip` is `clip_low` and `clip_high`
 WORD = pa.dictionary(pa.int32(), pa.string())
 
@@ -75,3 +78,69 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Tables one behind the other; a column that one of them lacks is null there."""
     plain = [table.replace_schema_metadata(None) for table in tables]
     return pa.concat_tables(plain, promote_options="default").unify_dictionaries()
+
+
+def rows_at(table: pa.Table, places: Collection[int]) -> dict[int, Row]:
+    """Some rows again as rows, with their single values alone."""
+    kept = sorted(places)
+    lines = table.select([*_scalars()]).take(pa.array(kept, pa.int64())).to_pylist()
+    return {place: Row(**line) for place, line in zip(kept, lines, strict=True)}
+
+
+def scalars(table: pa.Table) -> pd.DataFrame:
+    """The columns of single values that `Row` has, words as text; whole numbers and truth values may be missing."""
+    names = [name for name in table.column_names if name not in {*LISTS, *APART}]
+    texts = {name: table[name].cast(pa.large_string()) for name in names if table[name].type == WORD}
+    columns = [texts.get(name, table[name]) for name in names]
+    types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), pa.large_string(): pd.StringDtype(na_value=np.nan)}
+    frame: pd.DataFrame = pa.table(columns, names=names).to_pandas(types_mapper=types.get, split_blocks=True)
+    return frame
+
+
+def flat(table: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """How many entries a list column has in each row, and all entries one behind the other; missing ones are NaN."""
+    column = table[name]
+    return pc.list_value_length(column).to_numpy().astype(np.int64), pc.list_flatten(column).to_numpy()
+
+
+def flat_words(table: pa.Table, name: str) -> tuple[NDArray[np.int64], pd.Categorical]:
+    """As `flat`, of a column of words."""
+    column = table[name]
+    words = pc.list_flatten(column).dictionary_encode().to_pandas()
+    return pc.list_value_length(column).to_numpy().astype(np.int64), pd.Categorical(words)
+
+
+def aligned(table: pa.Table, name: str, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A list column's numbers, one a target; NaN throughout a row whose list has another length than `lengths`."""
+    own, values = flat(table, name)
+    if np.array_equal(own, lengths):
+        return np.asarray(values, dtype=np.float64)
+    fits = own == lengths
+    filled = np.full(int(lengths.sum()), np.nan)
+    filled[np.repeat(fits, lengths)] = values[np.repeat(fits, own)]
+    return filled
+
+
+def aligned_words(
+    table: pa.Table, name: str, lengths: NDArray[np.int64], other: pd.Categorical | None = None
+) -> pd.Categorical:
+    """As `aligned`, of a column of words; those of `other` stand where a row's list has another length, or none."""
+    own, words = flat_words(table, name)
+    if other is None:
+        other = pd.Categorical.from_codes(np.full(int(lengths.sum()), -1, dtype=np.int8), words.categories)
+    categories = other.categories.union(words.categories, sort=False)
+    codes = other.set_categories(categories).codes.copy()
+    fits = own == lengths
+    codes[np.repeat(fits, lengths)] = words.set_categories(categories).codes[np.repeat(fits, own)]
+    return pd.Categorical.from_codes(codes, categories)
+
+
+def starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each row's entries begin."""
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]])
+
+
+def narrow(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
+    """The same numbers in 32 bits where these suffice."""
+    fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
+    return values.astype(np.int32) if fits else values

@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from bench.columns import joined, table_of
 from bench.machine import usable_cores

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.judge.conflict import Claim, Conflict, Result, Trust
-from bench.judge.facts import AGREEMENT, ANY, SET, Facts, lines_of
+from bench.judge.facts import AGREEMENT, ANY, Facts, lines_of
 from bench.verdict import DONE
 
 MILP = "milp"
@@ -39,25 +41,25 @@ ABOVE = {  # each relaxation with those whose optimum is at least as large; the 
     "lp milp": (),
     MILP: (),
 }
+PLACES = {node: place for place, node in enumerate(ABOVE)}
 ALIKE = ("lp interval", "lp linear", MILP)  # one model, or one optimum, whoever makes it: solvers must agree
 ROUNDING = 1e-9  # share of a margin, or of one: rigorous bounds differ in what they lose to rounding
-MARGIN = ["question", *SET]
-OPTIMUM = [*MARGIN, "target"]
-PART = ["row", "node", *OPTIMUM, "value", "slack", "proved"]
+PART = ["row", "node", "margin", "value", "slack", "proved"]
 
 
 def order(facts: Facts) -> Result:
     """Every lower bound against the optima of the relaxations that its own contains."""
     edges = [(node, above) for node, contained in ABOVE.items() for above in (*contained, MILP)]
     lines = _noded(facts)
-    lows = lines.assign(value=lines["lower"], proved=lines["safety"] == 0)[PART].dropna(subset="value")
-    return _compare(lows, _optima(lines), edges, "lower bound", "above the optimum of a tighter relaxation")
+    lows = lines.assign(value=lines["lower"])[PART].dropna(subset="value")
+    return _compare(facts, lows, _optima(lines), edges, "lower bound", "above the optimum of a tighter relaxation")
 
 
 def agreement(facts: Facts) -> Result:
     """Optima of one model by different solvers, of an LP whose bounds anyone makes alike, or of a MILP."""
     optima = _optima(_noded(facts))
-    return _compare(optima, optima, [(node, node) for node in ALIKE], "optimum", "solvers disagree on an optimum")
+    edges = [(node, node) for node in ALIKE]
+    return _compare(facts, optima, optima, edges, "optimum", "solvers disagree on an optimum")
 
 
 def _noded(facts: Facts) -> pd.DataFrame:
@@ -65,58 +67,100 @@ def _noded(facts: Facts) -> pd.DataFrame:
 
     A query `maximum` answers the least margin of all targets alone: so do then the other rows, by their least one.
     """
-    lines = facts.owed
-    size = lines["lower"].abs().clip(lower=1.0)
-    solver_slack = AGREEMENT + lines["mip_gap"].fillna(0.0) * lines["method"].eq(MILP)
+    rows = facts.rows
+    share = np.where(rows["by_solver"], AGREEMENT + rows["mip_gap"].fillna(0.0) * rows["method"].eq(MILP), ROUNDING)
+    balls = rows["ball"].notna()  # nothing lies inside another, and it in nothing
+    lines = facts.lines[["row", "margin", "lower", "safety", "claimed"]]
     lines = lines.assign(
-        node=lines["method"].where(lines["method"] != "lp", "lp " + lines["bounds_used"].fillna("unknown")),
+        node=facts.of_rows(_nodes(rows)),
         word=lines["claimed"].fillna(lines["lower"]),
-        whole=lines["status"].isin(DONE),
-        slack=lines["safety"] + size * solver_slack.where(lines["by_solver"], ROUNDING),
-    )
-    return pd.concat([lines[lines["query"] != "maximum"], _least(lines)], ignore_index=True)
+        whole=facts.lines["status"].isin(DONE).to_numpy(),
+        proved=lines["safety"] == 0,
+        slack=lines["safety"] + lines["lower"].abs().clip(lower=1.0) * facts.of_rows(share),
+    )[facts.where(rows["owes_margins"] & balls)]
+    maxima = rows["query"].eq("maximum")
+    if not maxima.any():
+        return lines
+    of_maxima = maxima.to_numpy()[lines["row"].to_numpy()]
+    return pd.concat([lines[~of_maxima], _least(lines, of_maxima, rows)], ignore_index=True)
 
 
-def _least(lines: pd.DataFrame) -> pd.DataFrame:
+def _nodes(rows: pd.DataFrame) -> NDArray[np.int8]:
+    """Each row's relaxation, as its place in ABOVE; -1 for one that contains nothing for certain."""
+    of_lp = "lp " + rows["bounds_used"].astype(object).fillna("unknown")
+    names = rows["method"].astype(object).where(rows["method"] != "lp", of_lp)
+    return names.map(PLACES).fillna(-1).to_numpy(dtype=np.int8)
+
+
+def _least(lines: pd.DataFrame, of_maxima: NDArray[np.bool_], rows: pd.DataFrame) -> pd.DataFrame:
     """One line a row with its least margin, where a row of the same margins has no other."""
-    least_only = lines["query"].eq("maximum").groupby([lines[name] for name in MARGIN]).transform("any")
-    asked = lines[least_only & lines["complete"]]
+    row = lines["row"].to_numpy()
+    least, complete = rows["least"].to_numpy()[row], rows["complete"].to_numpy()[row]
+    asked = lines[np.isin(least, np.unique(least[of_maxima])) & complete]
     whole = asked["whole"].groupby(asked["row"]).transform("all") & asked["word"].notna()
-    ordered = asked.assign(whole=whole, target=ANY).sort_values("word", na_position="first", kind="stable")
-    return ordered.drop_duplicates("row")
+    ordered = asked.assign(whole=whole).sort_values("word", na_position="first", kind="stable")
+    firsts = ordered.drop_duplicates("row")
+    return firsts.assign(margin=rows["least"].to_numpy()[firsts["row"].to_numpy()])
 
 
 def _optima(lines: pd.DataFrame) -> pd.DataFrame:
     """The lines that have the whole optimum of their relaxation."""
-    return lines[lines["whole"]].assign(value=lines["word"], proved=False)[PART].dropna(subset="value")
+    whole = lines[lines["whole"]]
+    return whole.assign(value=whole["word"], proved=False)[PART].dropna(subset="value")
 
 
-def _compare(lows: pd.DataFrame, highs: pd.DataFrame, edges: list[tuple[str, str]], said: str, message: str) -> Result:
+def _compare(
+    facts: Facts, lows: pd.DataFrame, highs: pd.DataFrame, edges: list[tuple[str, str]], said: str, message: str
+) -> Result:
     """Values that must not be larger than others, by more than both may be off."""
-    lowest = _extreme(lows.assign(least=lows["value"] - lows["slack"]), "least", "max")
-    highest = _extreme(highs.assign(most=highs["value"] + highs["slack"]), "most", "min")
-    pairs_of_nodes = pd.DataFrame(edges, columns=["node", "above"])
-    compared = lowest.merge(pairs_of_nodes, on="node").merge(
-        highest.rename(columns={"node": "above"}), on=[*OPTIMUM, "above"]
-    )
-    alone = compared["node"].eq(compared["above"]) & compared[["rows_x", "rows_y"]].max(axis=1).eq(1)
-    compared = compared[~alone]
-    wrong = compared.loc[compared["least"] > compared["most"], [*OPTIMUM, "node", "above"]]
-    pairs = lows.merge(wrong, on=[*OPTIMUM, "node"]).merge(
-        highs, left_on=[*OPTIMUM, "above"], right_on=[*OPTIMUM, "node"], suffixes=("", "_above")
-    )
-    tolerance = pairs["slack"] + pairs["slack_above"]
-    too_large = (pairs["value"] > pairs["value_above"] + tolerance) & (pairs["row"] != pairs["row_above"])
-    pairs = pairs.assign(tolerance=tolerance)[too_large]
-    return Result(len(compared), [_conflict(line, said, message) for line in lines_of(pairs)])
+    lowest = _extremes(lows, lows["value"] - lows["slack"], "max")
+    highest = _extremes(highs, highs["value"] + highs["slack"], "min")
+    tested, conflicts = 0, []
+    for node, above in edges:
+        both = _side_by_side(lowest, highest, node, above)
+        tested += len(both)
+        wrong = both.index[both["extreme"] > both["extreme_above"]]
+        pairs = _pairs(lows, highs, node, above, wrong)
+        conflicts += [_conflict(facts, line, said, message) for line in lines_of(pairs)]
+    return Result(tested, conflicts)
 
 
-def _extreme(lines: pd.DataFrame, name: str, how: str) -> pd.DataFrame:
-    grouped = lines.groupby([*OPTIMUM, "node"])
-    return grouped.agg(**{name: (name, how), "rows": ("row", "nunique")}).reset_index()
+def _extremes(lines: pd.DataFrame, values: pd.Series[float], how: str) -> pd.DataFrame:
+    """For each relaxation and margin, the index, the extreme of the values and how many `rows` have one."""
+    count = 1 + int(lines["margin"].max()) if len(lines) else 1
+    groups = values.groupby(lines["node"].to_numpy().astype(np.int64) * count + lines["margin"].to_numpy())
+    frame = pd.DataFrame({"extreme": groups.agg(how), "rows": groups.size()})
+    node, margin = np.divmod(frame.index.to_numpy(), count)
+    return frame.set_index(pd.MultiIndex.from_arrays([node, margin], names=["node", "margin"]))
 
 
-def _conflict(line: Any, said: str, message: str) -> Conflict:
+def _side_by_side(lowest: pd.DataFrame, highest: pd.DataFrame, node: str, above: str) -> pd.DataFrame:
+    """The margins that both relaxations have: of one relaxation, those that several rows have."""
+    low, high = _of_node(lowest, node), _of_node(highest, above)
+    both = low.merge(high, left_index=True, right_index=True, suffixes=("", "_above"))
+    return both[both[["rows", "rows_above"]].max(axis=1) > 1] if node == above else both
+
+
+def _of_node(extremes: pd.DataFrame, node: str) -> pd.DataFrame:
+    place = PLACES[node]
+    there = extremes.index.get_level_values("node") == place
+    return extremes[there].droplevel("node")
+
+
+def _pairs(lows: pd.DataFrame, highs: pd.DataFrame, node: str, above: str, margins: Any) -> pd.DataFrame:
+    """The lines of two relaxations that do not fit each other, of the margins where some do not."""
+    if not len(margins):
+        return lows[:0]
+    low = lows[(lows["node"] == PLACES[node]) & lows["margin"].isin(margins)]
+    high = highs[(highs["node"] == PLACES[above]) & highs["margin"].isin(margins)]
+    pairs = low.merge(high, on="margin", suffixes=("", "_above"))
+    pairs = pairs.assign(tolerance=pairs["slack"] + pairs["slack_above"])
+    too_large = pairs["value"] > pairs["value_above"] + pairs["tolerance"]
+    return pairs[too_large & (pairs["row"] != pairs["row_above"])]
+
+
+def _conflict(facts: Facts, line: Any, said: str, message: str) -> Conflict:
     low = Claim(line.row, said, line.value, Trust.PROOF if line.proved else Trust.WORD)
     high = Claim(line.row_above, "optimum", line.value_above)
-    return Conflict(message, (low, high), None if line.target == ANY else int(line.target), line.tolerance)
+    target = int(facts.margins["target"][line.margin])
+    return Conflict(message, (low, high), None if target == ANY else target, line.tolerance)

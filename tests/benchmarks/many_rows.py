@@ -107,13 +107,13 @@ def _ended(fate: float, node: str, proved: bool, refuted: bool, setup: dict[str,
     """What a row says of its end: a failure, a time limit, or a verdict."""
     by_solver = "solver" in setup
     done = "optimal" if by_solver else "bounded"
-    said: dict[str, Any] = {"status": f'["{done}"{f""", "{done}" """ * (TARGETS - 1)}]', "error": "null", "tier": "null"}
+    said: dict[str, Any] = {"status": json.dumps([done] * TARGETS), "error": "null", "tier": "null"}
     said |= {"bounds_s": spent / 50, "solve_s": spent, "total_s": spent * 1.1, "reason": "null"}
     if by_solver and fate < FAILED:
         nothing = {"targets": "[]", "lower": "[]", "upper": "[]", "verdict": "null", "evidence": "null"}
         return said | nothing | {"status": '["error"]', "error": '"SolverError: out of memory"', "total_s": "null"}
     if node in ("milp", "staged") and fate < FAILED + LIMITED and not proved:
-        said |= {"status": f'["time_limit"{f""", "{done}" """ * (TARGETS - 1)}]', "reason": '"time limit"'}
+        said |= {"status": json.dumps(["time_limit"] + [done] * (TARGETS - 1)), "reason": '"time limit"'}
         said |= {"total_s": TIME_LIMIT_S, "solve_s": TIME_LIMIT_S}
     if proved:
         return said | {"verdict": '"verified"', "evidence": '"bounds (9)"', "tier": '"certified"'}

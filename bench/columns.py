@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import chain
 from operator import attrgetter
@@ -11,8 +11,8 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from bench.row import Row
@@ -80,6 +80,40 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables(plain, promote_options="default").unify_dictionaries()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Rows, and their targets.
+
+    Attributes
+    ----------
+    table : Table
+        As `table_of` makes it, without LISTS.
+    lengths : ndarray, shape (rows,), int
+        How many targets each row has.
+    lines : DataFrame
+        One line a row and target: `row`, `target`, `lower`, `upper`, `gap`, `safety`, `claimed`, `status` and `stage`.
+        What is missing is NaN; so is what a row does not say for each of its targets.
+    statuses : (ndarray, Categorical)
+        How many statuses each row has, and all of them: a row that failed has one and no target.
+    """
+
+    table: pa.Table
+    lengths: NDArray[np.int64]
+    lines: pd.DataFrame
+    statuses: tuple[NDArray[np.int64], pd.Categorical]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Columns:
+        """The columns of a table as `table_of` makes it."""
+        lengths, targets = _flat(table, "targets")
+        lines: dict[str, Any] = {"row": repeated(lengths), "target": _narrow(targets)}
+        lines |= {name: _aligned(table, name, lengths) for name in ("lower", "upper", "gap", "safety", "claimed")}
+        own, words = statuses = _flat_words(table, "status")
+        lines["status"] = words if np.array_equal(own, lengths) else _aligned_words(own, words, lengths)
+        lines["stage"] = _aligned_words(*_flat_words(table, "stage"), lengths)
+        return cls(table.drop_columns([*LISTS]), lengths, pd.DataFrame(lines, copy=False), statuses)
+
+
 def rows_at(table: pa.Table, places: Collection[int]) -> dict[int, Row]:
     """Some rows again as rows, with their single values alone."""
     kept = sorted(places)
@@ -92,27 +126,43 @@ def scalars(table: pa.Table) -> pd.DataFrame:
     names = [name for name in table.column_names if name not in {*LISTS, *APART}]
     texts = {name: table[name].cast(pa.large_string()) for name in names if table[name].type == WORD}
     columns = [texts.get(name, table[name]) for name in names]
-    types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), pa.large_string(): pd.StringDtype(na_value=np.nan)}
-    frame: pd.DataFrame = pa.table(columns, names=names).to_pandas(types_mapper=types.get, split_blocks=True)
+    frame: pd.DataFrame = pa.table(columns, names=names).to_pandas(types_mapper=PANDAS.get, split_blocks=True)
     return frame
 
 
-def flat(table: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+PANDAS = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+    pa.large_string(): pd.StringDtype(na_value=np.nan),
+}
+
+
+def repeated(lengths: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Each row's place, once for each of its entries."""
+    return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+
+
+def starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each row's entries begin."""
+    return np.cumsum(lengths) - lengths
+
+
+def _flat(table: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """How many entries a list column has in each row, and all entries one behind the other; missing ones are NaN."""
     column = table[name]
     return pc.list_value_length(column).to_numpy().astype(np.int64), pc.list_flatten(column).to_numpy()
 
 
-def flat_words(table: pa.Table, name: str) -> tuple[NDArray[np.int64], pd.Categorical]:
-    """As `flat`, of a column of words."""
+def _flat_words(table: pa.Table, name: str) -> tuple[NDArray[np.int64], pd.Categorical]:
+    """As `_flat`, of a column of words."""
     column = table[name]
     words = pc.list_flatten(column).dictionary_encode().to_pandas()
     return pc.list_value_length(column).to_numpy().astype(np.int64), pd.Categorical(words)
 
 
-def aligned(table: pa.Table, name: str, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+def _aligned(table: pa.Table, name: str, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
     """A list column's numbers, one a target; NaN throughout a row whose list has another length than `lengths`."""
-    own, values = flat(table, name)
+    own, values = _flat(table, name)
     if np.array_equal(own, lengths):
         return np.asarray(values, dtype=np.float64)
     fits = own == lengths
@@ -121,26 +171,15 @@ def aligned(table: pa.Table, name: str, lengths: NDArray[np.int64]) -> NDArray[n
     return filled
 
 
-def aligned_words(
-    table: pa.Table, name: str, lengths: NDArray[np.int64], other: pd.Categorical | None = None
-) -> pd.Categorical:
-    """As `aligned`, of a column of words; those of `other` stand where a row's list has another length, or none."""
-    own, words = flat_words(table, name)
-    if other is None:
-        other = pd.Categorical.from_codes(np.full(int(lengths.sum()), -1, dtype=np.int8), words.categories)
-    categories = other.categories.union(words.categories, sort=False)
-    codes = other.set_categories(categories).codes.copy()
+def _aligned_words(own: NDArray[np.int64], words: pd.Categorical, lengths: NDArray[np.int64]) -> pd.Categorical:
+    """As `_aligned`, of a column of words."""
     fits = own == lengths
-    codes[np.repeat(fits, lengths)] = words.set_categories(categories).codes[np.repeat(fits, own)]
-    return pd.Categorical.from_codes(codes, categories)
+    codes = np.full(int(lengths.sum()), -1, dtype=words.codes.dtype)
+    codes[np.repeat(fits, lengths)] = words.codes[np.repeat(fits, own)]
+    return pd.Categorical.from_codes(codes, words.categories)
 
 
-def starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each row's entries begin."""
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]])
-
-
-def narrow(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
+def _narrow(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
     """The same numbers in 32 bits where these suffice."""
     fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
     return values.astype(np.int32) if fits else values

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from bench.columns import joined, table_of
 from bench.machine import usable_cores

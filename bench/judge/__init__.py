@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
-from bench.columns import rows_at, table_of
+from bench.columns import Columns, rows_at, table_of
 from bench.judge.brackets import bracket, claim, verdict
 from bench.judge.conflict import Check, Claim, Conflict, Trust, blame
 from bench.judge.facts import Facts
@@ -20,7 +18,7 @@ from bench.judge.order import agreement, order
 from bench.judge.single import attained, consistent, duals, feasible, gap, solution
 from bench.row import Row
 
-__all__ = ["CHECKS", "Finding", "Judgement", "Side", "judge", "judge_table", "who"]
+__all__ = ["CHECKS", "Finding", "Judgement", "Side", "judge", "judge_columns", "who"]
 
 CHECKS: dict[str, tuple[str, Check]] = {
     "bracket": ("lower bounds against inputs in their ball", bracket),
@@ -47,15 +45,15 @@ def judge(rows: Sequence[Row], folders: Sequence[Path]) -> Judgement:
     folders : sequence of Path, as long
         The run's folder of each row, where its arrays are.
     """
-    return judge_table(table_of(rows), lambda row: folders[row])
+    return judge_columns(Columns.of(table_of(rows)), lambda row: folders[row])
 
 
-def judge_table(table: pa.Table, folder_of: Callable[[int], Path]) -> Judgement:
-    """As `judge`, of rows as columns (see `bench.columns.table_of`)."""
-    facts = Facts.of(table, folder_of)
+def judge_columns(columns: Columns, folder_of: Callable[[int], Path]) -> Judgement:
+    """As `judge`, of rows as columns."""
+    facts = Facts.of(columns, folder_of)
     results = {name: check(facts) for name, (_, check) in CHECKS.items()}
     conflicts = [(name, conflict) for name, result in results.items() for conflict in result.conflicts]
-    about = rows_at(table, {claim.row for _, conflict in conflicts for claim in conflict.claims})
+    about = rows_at(columns.table, {claim.row for _, conflict in conflicts for claim in conflict.claims})
     solver_of = {index: row.solver or row.method for index, row in about.items()}
     guilty = blame([conflict for _, conflict in conflicts], solver_of)
     findings = tuple(_finding(name, conflict, about, guilty) for name, conflict in conflicts)

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.arrays import arrays_of_row
 from bench.choices import BY_PROPAGATION
-from bench.columns import aligned, aligned_words, flat, narrow, starts
+from bench.columns import PANDAS, Columns, starts
 from bench.verdict import REPLAY_ROUNDING
 from networks.errors import InputError
 
@@ -69,10 +68,10 @@ class Facts:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, table: pa.Table, folder_of: Callable[[int], Path]) -> Facts:
-        """The facts of rows, see `bench.columns.table_of`; a row's arrays lie below its folder."""
-        frame = _row_frame(table)
-        lines = _line_frame(table, frame)
+    def of(cls, columns: Columns, folder_of: Callable[[int], Path]) -> Facts:
+        """The facts of rows whose arrays lie below their folders."""
+        frame = _row_frame(columns)
+        lines = _line_frame(columns.lines, frame)
         lines, margins = _numbered(lines, frame)
         attacked, notes = _attacked(frame, folder_of)
         inputs = pd.concat([_own(lines, frame), *attacked], ignore_index=True).astype({"target": np.int64})
@@ -87,8 +86,8 @@ class Facts:
         return np.asarray(np.asarray(values)[self.lines["row"].to_numpy()])
 
 
-def _row_frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.select(SCALARS).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+def _row_frame(columns: Columns) -> pd.DataFrame:
+    frame: pd.DataFrame = columns.table.select(SCALARS).to_pandas(types_mapper=PANDAS.get)
     propagated = frame["method"].isin(BY_PROPAGATION)
     frame = frame.assign(
         question=frame.groupby(QUESTION, dropna=False, observed=True).ngroup(),
@@ -99,35 +98,31 @@ def _row_frame(table: pa.Table) -> pd.DataFrame:
         owes_margins=propagated | (frame["method"].isin(["lp", "milp"]) & frame["goal"].ne("verdict")),
         # Before schema 3 a row says which bounds were asked for; what tightening made of them has the same place.
         bounds_used=frame["bounds_used"].astype(object).fillna(frame["bounds"].astype(object)).astype("category"),
-        complete=_complete(table, frame["label"]),
+        complete=_complete(columns, frame["label"]),
     )
     return frame.assign(least=frame.groupby(["question", *SET], dropna=False).ngroup())
 
 
-def _complete(table: pa.Table, label: pd.Series[int]) -> Mask:
+def _complete(columns: Columns, label: pd.Series[int]) -> Mask:
     """Which rows have all classes but their label as targets, as far as the numbers of these show."""
-    lengths, targets = flat(table, "targets")
-    row = np.repeat(np.arange(len(lengths)), lengths)
+    lengths, row, targets = columns.lengths, columns.lines["row"].to_numpy(), columns.lines["target"].to_numpy()
     labels = label.fillna(ANY).to_numpy(dtype=np.int64)
     fits = (targets >= 0) & (targets <= lengths[row]) & (targets != labels[row])
     first = starts(lengths + 1)  # a place for each class of each row
     there = np.zeros(int(lengths.sum()) + len(lengths), dtype=bool)
     there[(first[row] + targets)[fits]] = True
-    return (lengths > 0) & (labels >= 0) & (labels <= lengths) & (np.add.reduceat(there, first, dtype=int) == lengths)
+    kinds = np.add.reduceat(there, first, dtype=int)
+    return np.asarray((lengths > 0) & (labels >= 0) & (labels <= lengths) & (kinds == lengths))
 
 
-def _line_frame(table: pa.Table, frame: pd.DataFrame) -> pd.DataFrame:
-    lengths, target = flat(table, "targets")
-    judged = (frame["kind"].eq("verify") & frame["error"].isna()).to_numpy()
-    row = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    columns: dict[str, Any] = {"row": row, "target": narrow(target), "status": aligned_words(table, "status", lengths)}
-    columns |= {name: aligned(table, name, lengths) for name in ("lower", "upper", "gap", "safety", "claimed")}
-    lines = pd.DataFrame(columns)
-    if not judged[row].all():
-        lines = lines[judged[row]].reset_index(drop=True)
+def _line_frame(lines: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    judged = (frame["kind"].eq("verify") & frame["error"].isna()).to_numpy()[lines["row"].to_numpy()]
+    if not judged.all():
+        lines = lines[judged].reset_index(drop=True)
+    lines = lines.assign(told=lines["safety"].notna())
     by_solver = frame["by_solver"].to_numpy()[lines["row"].to_numpy()]
     untold = AGREEMENT * np.maximum(1.0, lines["lower"].abs()) * by_solver
-    return lines.assign(told=lines["safety"].notna(), safety=lines["safety"].fillna(untold))
+    return lines if lines["told"].all() else lines.assign(safety=lines["safety"].fillna(untold))
 
 
 def _numbered(lines: pd.DataFrame, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -44,15 +44,13 @@ ABOVE = {  # each relaxation with those whose optimum is at least as large; the 
 PLACES = {node: place for place, node in enumerate(ABOVE)}
 ALIKE = ("lp interval", "lp linear", MILP)  # one model, or one optimum, whoever makes it: solvers must agree
 ROUNDING = 1e-9  # share of a margin, or of one: rigorous bounds differ in what they lose to rounding
-PART = ["row", "node", "margin", "value", "slack", "proved"]
 
 
 def order(facts: Facts) -> Result:
     """Every lower bound against the optima of the relaxations that its own contains."""
     edges = [(node, above) for node, contained in ABOVE.items() for above in (*contained, MILP)]
     lines = _noded(facts)
-    lows = lines.assign(value=lines["lower"])[PART].dropna(subset="value")
-    return _compare(facts, lows, _optima(lines), edges, "lower bound", "above the optimum of a tighter relaxation")
+    return _compare(facts, lines, _optima(lines), edges, "lower bound", "above the optimum of a tighter relaxation")
 
 
 def agreement(facts: Facts) -> Result:
@@ -67,29 +65,33 @@ def _noded(facts: Facts) -> pd.DataFrame:
 
     A query `maximum` answers the least margin of all targets alone: so do then the other rows, by their least one.
     """
-    rows = facts.rows
+    rows, node = facts.rows, _nodes(facts.rows)
+    asked = rows["owes_margins"] & rows["ball"].notna() & (node >= 0)  # nothing lies inside another ball
+    lines = facts.lines.loc[facts.where(asked), ["row", "margin", "lower", "safety", "claimed", "status"]]
+    row = lines["row"].to_numpy()
     share = np.where(rows["by_solver"], AGREEMENT + rows["mip_gap"].fillna(0.0) * rows["method"].eq(MILP), ROUNDING)
-    balls = rows["ball"].notna()  # nothing lies inside another, and it in nothing
-    lines = facts.lines[["row", "margin", "lower", "safety", "claimed"]]
-    lines = lines.assign(
-        node=facts.of_rows(_nodes(rows)),
-        word=lines["claimed"].fillna(lines["lower"]),
-        whole=facts.lines["status"].isin(DONE).to_numpy(),
-        proved=lines["safety"] == 0,
-        slack=lines["safety"] + lines["lower"].abs().clip(lower=1.0) * facts.of_rows(share),
-    )[facts.where(rows["owes_margins"] & balls)]
-    maxima = rows["query"].eq("maximum")
-    if not maxima.any():
-        return lines
-    of_maxima = maxima.to_numpy()[lines["row"].to_numpy()]
-    return pd.concat([lines[~of_maxima], _least(lines, of_maxima, rows)], ignore_index=True)
+    lines = pd.DataFrame(
+        {
+            "row": row,
+            "margin": lines["margin"],
+            "node": node[row],
+            "value": lines["lower"],
+            "word": lines["claimed"].fillna(lines["lower"]),
+            "whole": lines["status"].isin(DONE),
+            "proved": lines["safety"].eq(0),
+            "slack": lines["safety"] + lines["lower"].abs().clip(lower=1.0) * share[row],
+        },
+        copy=False,
+    )
+    maxima = rows["query"].eq("maximum").to_numpy()[row]
+    return pd.concat([lines[~maxima], _least(lines, maxima, rows)], ignore_index=True) if maxima.any() else lines
 
 
 def _nodes(rows: pd.DataFrame) -> NDArray[np.int8]:
     """Each row's relaxation, as its place in ABOVE; -1 for one that contains nothing for certain."""
     of_lp = "lp " + rows["bounds_used"].astype(object).fillna("unknown")
     names = rows["method"].astype(object).where(rows["method"] != "lp", of_lp)
-    return names.map(PLACES).fillna(-1).to_numpy(dtype=np.int8)
+    return np.asarray(names.map(PLACES).fillna(-1), dtype=np.int8)
 
 
 def _least(lines: pd.DataFrame, of_maxima: NDArray[np.bool_], rows: pd.DataFrame) -> pd.DataFrame:
@@ -99,52 +101,47 @@ def _least(lines: pd.DataFrame, of_maxima: NDArray[np.bool_], rows: pd.DataFrame
     asked = lines[np.isin(least, np.unique(least[of_maxima])) & complete]
     whole = asked["whole"].groupby(asked["row"]).transform("all") & asked["word"].notna()
     ordered = asked.assign(whole=whole).sort_values("word", na_position="first", kind="stable")
-    firsts = ordered.drop_duplicates("row")
+    firsts: pd.DataFrame = ordered.drop_duplicates("row")
     return firsts.assign(margin=rows["least"].to_numpy()[firsts["row"].to_numpy()])
 
 
 def _optima(lines: pd.DataFrame) -> pd.DataFrame:
     """The lines that have the whole optimum of their relaxation."""
     whole = lines[lines["whole"]]
-    return whole.assign(value=whole["word"], proved=False)[PART].dropna(subset="value")
+    return whole.assign(value=whole["word"], proved=False)
 
 
 def _compare(
     facts: Facts, lows: pd.DataFrame, highs: pd.DataFrame, edges: list[tuple[str, str]], said: str, message: str
 ) -> Result:
     """Values that must not be larger than others, by more than both may be off."""
-    lowest = _extremes(lows, lows["value"] - lows["slack"], "max")
-    highest = _extremes(highs, highs["value"] + highs["slack"], "min")
+    lowest = _extremes(lows, lows["value"] - lows["slack"], np.maximum, len(facts.margins))
+    highest = _extremes(highs, highs["value"] + highs["slack"], np.minimum, len(facts.margins))
     tested, conflicts = 0, []
     for node, above in edges:
-        both = _side_by_side(lowest, highest, node, above)
-        tested += len(both)
-        wrong = both.index[both["extreme"] > both["extreme_above"]]
-        pairs = _pairs(lows, highs, node, above, wrong)
+        (least, rows), (most, rows_above) = lowest[node], highest[above]
+        both = (rows > 0) & (rows_above > 0)
+        if node == above:  # nobody is held against himself
+            both &= np.maximum(rows, rows_above) > 1
+        tested += int(both.sum())
+        pairs = _pairs(lows, highs, node, above, np.flatnonzero(both & (least > most)))
         conflicts += [_conflict(facts, line, said, message) for line in lines_of(pairs)]
     return Result(tested, conflicts)
 
 
-def _extremes(lines: pd.DataFrame, values: pd.Series[float], how: str) -> pd.DataFrame:
-    """For each relaxation and margin, the index, the extreme of the values and how many `rows` have one."""
-    count = 1 + int(lines["margin"].max()) if len(lines) else 1
-    groups = values.groupby(lines["node"].to_numpy().astype(np.int64) * count + lines["margin"].to_numpy())
-    frame = pd.DataFrame({"extreme": groups.agg(how), "rows": groups.size()})
-    node, margin = np.divmod(frame.index.to_numpy(), count)
-    return frame.set_index(pd.MultiIndex.from_arrays([node, margin], names=["node", "margin"]))
-
-
-def _side_by_side(lowest: pd.DataFrame, highest: pd.DataFrame, node: str, above: str) -> pd.DataFrame:
-    """The margins that both relaxations have: of one relaxation, those that several rows have."""
-    low, high = _of_node(lowest, node), _of_node(highest, above)
-    both = low.merge(high, left_index=True, right_index=True, suffixes=("", "_above"))
-    return both[both[["rows", "rows_above"]].max(axis=1) > 1] if node == above else both
-
-
-def _of_node(extremes: pd.DataFrame, node: str) -> pd.DataFrame:
-    place = PLACES[node]
-    there = extremes.index.get_level_values("node") == place
-    return extremes[there].droplevel("node")
+def _extremes(
+    lines: pd.DataFrame, values: pd.Series[float], better: np.ufunc, count: int
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """For each relaxation the extreme of the values, and how many there are, for each of `count` margins."""
+    known = values.notna().to_numpy() & lines["value"].notna().to_numpy()
+    node, margin, value = lines["node"].to_numpy(), lines["margin"].to_numpy(), values.to_numpy()
+    extremes = {}
+    for name, place in PLACES.items():
+        of_node = known & (node == place)
+        extreme = np.full(count, -np.inf if better is np.maximum else np.inf)
+        better.at(extreme, margin[of_node], value[of_node])
+        extremes[name] = extreme, np.bincount(margin[of_node], minlength=count)
+    return extremes
 
 
 def _pairs(lows: pd.DataFrame, highs: pd.DataFrame, node: str, above: str, margins: Any) -> pd.DataFrame:

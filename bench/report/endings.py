@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.choices import BY_PROPAGATION
-from bench.columns import flat_words
+from bench.columns import Columns, repeated
 from bench.verdict import DONE
 
 CONTRADICTED = "contradicted"  # the outcome of a row that the judge does not believe
@@ -21,23 +20,22 @@ SOLVED = frozenset({*DONE, "infeasible", "target_reached"})  # how a target ends
 SKIPPED = "skipped"  # a target that was not asked: no lack where another one decided the instance
 
 
-def ends(table: pa.Table, rows: pd.DataFrame) -> dict[str, Any]:
+def ends(columns: Columns, rows: pd.DataFrame) -> dict[str, Any]:
     """The columns `status`, `solved`, `tier`, `outcome` and `reason` of `bench.report.frame.tidy`.
 
     Parameters
     ----------
-    table : Table
-        See `bench.columns.table_of`.
+    columns : Columns
     rows : DataFrame
-        Its scalars.
+        Their single values.
     """
     asked = rows["kind"].eq("verify")
     failed = _failed(rows)
-    status = pd.Series(row_status(table), index=rows.index).astype(str)
+    status = pd.Series(row_status(columns), index=rows.index).astype(str)
     outcome = rows["verdict"].fillna("unknown").mask(failed, "failed")
     return {
         "status": status.where(asked),
-        "solved": asked & ~failed & _nothing_left(table, rows),
+        "solved": asked & ~failed & _nothing_left(columns, rows),
         "tier": _tier(rows, asked),
         "outcome": outcome.where(asked),
         "reason": _reason(rows, status, failed),
@@ -48,32 +46,33 @@ def _failed(rows: pd.DataFrame) -> pd.Series[bool]:
     return rows["error"].notna() & rows["error"].ne("")
 
 
-def row_status(table: pa.Table) -> pd.Categorical:
+def row_status(columns: Columns) -> pd.Categorical:
     """The status of a row: `error`, else that of the first target that was not solved, else that of the first asked."""
-    lengths, words = flat_words(table, "status")
+    lengths, words = columns.statuses
     words = words.add_categories([word for word in ("error", "unknown") if word not in words.categories])
-    row = np.repeat(np.arange(len(lengths)), lengths)
+    row = repeated(lengths)
     codes = np.full(len(lengths), words.categories.get_loc("unknown"), dtype=words.codes.dtype)
     # From the least telling to the most: each one that is there takes the place of those before.
-    for telling in (np.ones(len(row), dtype=bool), ~words.isin([SKIPPED]), _unsolved(table, words, row)):
+    for telling in (np.ones(len(row), dtype=bool), ~words.isin([SKIPPED]), _unsolved(columns, row)):
         codes[row[telling][::-1]] = words.codes[telling][::-1]  # of several the first is written last
-    error = table["error"].to_pandas()
+    error = columns.table["error"].to_pandas()
     codes[(error.notna() & error.ne("")).to_numpy()] = words.categories.get_loc("error")
     return pd.Categorical.from_codes(codes, words.categories)
 
 
-def _unsolved(table: pa.Table, words: pd.Categorical, row: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _unsolved(columns: Columns, row: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Which targets were not solved to the end; of a decided row those that were not asked lack nothing."""
-    decided = table["verdict"].to_pandas().isin(DECIDED).to_numpy()
-    return ~words.isin(SOLVED) & ~(words.isin([SKIPPED]) & decided[row])
+    words = columns.statuses[1]
+    decided = columns.table["verdict"].to_pandas().isin(DECIDED).to_numpy()
+    return np.asarray(~words.isin([*SOLVED]) & ~(words.isin([SKIPPED]) & decided[row]))
 
 
-def _nothing_left(table: pa.Table, rows: pd.DataFrame) -> pd.Series[bool]:
+def _nothing_left(columns: Columns, rows: pd.DataFrame) -> pd.Series[bool]:
     """Every target solved; where the verdict was the goal, a verdict suffices."""
-    lengths, words = flat_words(table, "status")
-    row = np.repeat(np.arange(len(lengths)), lengths)
+    lengths = columns.statuses[0]
+    row = repeated(lengths)
     left = np.zeros(len(lengths), dtype=bool)
-    left[row[_unsolved(table, words, row)]] = True
+    left[row[_unsolved(columns, row)]] = True
     return (rows["goal"].eq("verdict") & rows["verdict"].isin(DECIDED)) | ((lengths > 0) & ~left)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from bench.columns import aligned_words, flat, joined, narrow, scalars, starts
-from bench.judge import Judgement, judge_table
+from bench.columns import Columns, joined, scalars, starts
+from bench.judge import Judgement, judge_columns
 from bench.reading import read_table
 from bench.report.endings import CONTRADICTED, DECIDED, OUTCOMES, SKIPPED, SOLVED, UNMEASURED, ends, row_status
 from bench.store import read_line, read_manifest
@@ -24,6 +24,7 @@ __all__ = ["CONTRADICTED", "DECIDED", "OUTCOMES", "SKIPPED", "SOLVED", "UNMEASUR
 # What makes two rows the same question, so that their bounds bracket the same numbers; and what stands for all of it.
 QUESTION = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
 INSTANCE = ["instance"]
+OF_TARGET = ["target", "lower", "upper", "status", "stage"]
 BY_STAGE = "stage_s."  # before the stage's name, in the columns of `tidy`
 
 
@@ -100,14 +101,14 @@ def load_runs(folders: Iterable[Path]) -> Run:
     read = [read_table(folder) for folder in kept]
     counts = [table.num_rows for table, _ in read]
     notes = tuple(note for folder, (_, notes) in zip(kept, read, strict=True) for note in _notes(kept, folder, notes))
-    of_run = np.repeat(np.arange(len(kept)), counts)
-    table = joined(table for table, _ in read)
+    columns = Columns.of(joined(table for table, _ in read))
     del read  # a million rows are a gigabyte
-    judgement = judge_table(table, lambda row: kept[int(of_run[row])])
-    frame = without_belief(tidy(table), judgement.guilty).assign(**_origins(kept, manifests, counts))
-    targets = by_target(table, frame)
+    of_run = np.repeat(np.arange(len(kept)), counts)
+    judgement = judge_columns(columns, lambda row: kept[int(of_run[row])])
+    frame = without_belief(tidy(columns), judgement.guilty).assign(**_origins(kept, manifests, counts))
+    targets = by_target(columns, frame)
     gaps = bound_gaps(targets, len(frame)).where(answers_margins(frame))
-    places = np.column_stack([table["offset"].to_numpy(), table["length"].to_numpy()])
+    places = np.column_stack([columns.table["offset"].to_numpy(), columns.table["length"].to_numpy()])
     return Run(kept, frame.assign(bound_gap=gaps), targets, manifests, notes, judgement, places)
 
 
@@ -153,7 +154,7 @@ def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame
     return frame.assign(outcome=frame["outcome"].mask(wrong, CONTRADICTED), solved=frame["solved"].to_numpy() & ~wrong)
 
 
-def tidy(table: pa.Table) -> pd.DataFrame:
+def tidy(columns: Columns) -> pd.DataFrame:
     """One line a row, scalars only.
 
     Beside the fields of `bench.row.Row`: `instance`, a number for each question (see QUESTION), `clip` as text,
@@ -162,13 +163,13 @@ def tidy(table: pa.Table) -> pd.DataFrame:
     `reason` (why a row is unknown or failed), every counter as `counter.NAME` and the seconds of every stage as
     `stage_s.NAME`.
     """
-    frame = scalars(table)
-    frame["clip"] = _clips(table)
+    frame = scalars(columns.table)
+    frame["clip"] = _clips(columns.table)
     frame["instance"] = frame.groupby(QUESTION, dropna=False, sort=False).ngroup().astype("int32")
-    frame["target_count"] = flat(table, "targets")[0]
+    frame["target_count"] = columns.lengths
     for name in ("lower", "upper"):
-        frame[f"{name}_min"] = _minima(*flat(table, name))
-    return frame.assign(**ends(table, frame))
+        frame[f"{name}_min"] = _minima(columns.lengths, columns.lines[name].to_numpy())
+    return frame.assign(**ends(columns, frame))
 
 
 def _clips(table: pa.Table) -> pd.Series[str]:
@@ -192,21 +193,26 @@ def answers_margins(rows: pd.DataFrame) -> pd.Series[bool]:
     return rows["goal"].ne("verdict").fillna(True) & rows["outcome"].ne(CONTRADICTED)
 
 
-def by_target(table: pa.Table, rows: pd.DataFrame) -> pd.DataFrame:
+def by_target(columns: Columns, rows: pd.DataFrame) -> pd.DataFrame:
     """One line a row and target.
 
     Columns: `row` (the line in `tidy`), `instance` as there, `target`, `lower`, `upper`, `status` and `stage`; where a
     row does not say them for each target, `status` is the row's own and `stage` empty.
     """
-    lengths, target = flat(table, "targets")
-    row = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    columns: dict[str, Any] = {"row": row, "instance": rows["instance"].to_numpy()[row], "target": narrow(target)}
-    for name in ("lower", "upper"):
-        columns[name] = flat(table, name)[1]
-    columns["status"] = aligned_words(table, "status", lengths, row_status(table)[row])
-    none = pd.Categorical.from_codes(np.zeros(len(row), dtype=np.int8), pd.Index([""]))
-    columns["stage"] = aligned_words(table, "stage", lengths, none)
-    return pd.DataFrame(columns)
+    lines = columns.lines[["row", *OF_TARGET]]
+    row = lines["row"].to_numpy()
+    return lines.assign(
+        instance=rows["instance"].to_numpy()[row],
+        status=_filled(lines["status"].array, row_status(columns)[row]),
+        stage=_filled(lines["stage"].array, pd.Categorical([""])[np.zeros(len(row), dtype=np.int8)]),
+    )[["row", *INSTANCE, *OF_TARGET]]
+
+
+def _filled(words: Any, others: Any) -> pd.Categorical:
+    """Words, those of `others` where they are missing."""
+    categories = words.categories.union(others.categories, sort=False)
+    codes, other_codes = (part.set_categories(categories).codes for part in (words, others))
+    return pd.Categorical.from_codes(np.where(codes < 0, other_codes, codes), categories)
 
 
 def bound_gaps(targets: pd.DataFrame, count: int) -> pd.Series[float]:

@@ -72,9 +72,9 @@ def _lines(images: int) -> Iterator[str]:
         exact = start - 60 * epsilon
         lowers = {name: exact - loose * epsilon for name, loose in LOOSE.items()}
         texts = {name: list(map(str, lower.tolist())) for name, lower in lowers.items()}
-        signs: dict[str, list[bool]] = {name: (lower > 2e-6).all(axis=1).tolist() for name, lower in lowers.items()}
+        signs = {name: np.all(lower > 2e-6, axis=1) for name, lower in lowers.items()}
         uppers = list(map(str, exact.tolist()))
-        falsified: list[bool] = (exact < 0).any(axis=1).tolist()
+        falsified = np.any(exact < 0, axis=1)
         for index, setup in enumerate(SETUPS):
             node = _node(setup)
             fate, spent = rng.random(images).tolist(), _seconds(rng, setup, images).tolist()

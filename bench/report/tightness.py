@@ -61,7 +61,7 @@ COST_TERM = "Total seconds of one method over those of another, on the instances
 
 
 def _lines(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[dict[str, Any]]:
-    place = labelled.index.get_indexer(targets["row"])
+    place = labelled.index.get_indexer(pd.Index(targets["row"]))
     bounds, of_line = targets.loc[place >= 0, ["row", *INSTANCE, "target", "lower"]], place[place >= 0]
     methods = labelled["method"].astype("category")
     bounds = bounds.assign(method=methods.array[of_line], total_s=labelled["total_s"].to_numpy()[of_line])

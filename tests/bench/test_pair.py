@@ -56,6 +56,13 @@ def test_a_side_that_dies_is_one_line_and_code_4(suite: Path, relubench: RunComm
     assert last.endswith("ended with exit code 1; its last words: out of tokens")
 
 
+def test_a_side_that_dies_is_told_in_the_other_outputs_too(suite: Path, relubench: RunCommand, tmp_path: Path) -> None:
+    ended = pair(relubench, suite, "--github", "--markdown", tmp_path / "pair.md", measure="sys.exit(1)")
+    assert ended.code == 4
+    assert ended.out.startswith("::error title=relubench::nothing could be compared; head (")
+    assert "ended with exit code 1" in (tmp_path / "pair.md").read_text()
+
+
 def test_every_output_says_the_same(
     suite: Path, relubench: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +107,7 @@ def test_the_record_has_every_measurement(suite: Path, relubench: RunCommand, tm
         (["--threshold", "nan"], "threshold is nan; expected"),
         (["--rounds", "2"], "rounds is 2; expected at least 3"),
         (["--max-rounds", "2"], "max rounds is 2; expected"),
-        (["--timeout", "0"], "hard_limit_s is 0.0; expected a number of seconds above 0"),
+        (["--hard-limit", "0"], "hard_limit_s is 0.0; expected a number of seconds above 0"),
         (["--json", "--github"], "--json, --github all print to the standard output"),
     ],
 )

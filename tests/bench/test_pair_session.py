@@ -86,6 +86,15 @@ def test_what_is_not_clear_is_measured_on_and_passes_in_the_end(tmp_path: Path, 
     assert [finding.what for finding in compare.lanes[1].at(Level.WARNING)] == ["time"]
 
 
+@pytest.mark.parametrize(("cpu_s", "doubted"), [(0.0101, True), (0.0131, False)])
+def test_a_slowdown_that_processor_time_does_not_show_is_doubted_in_words(
+    cpu_s: float, doubted: bool, tmp_path: Path, plan: Plan
+) -> None:
+    compare = compared(paired(tmp_path, plan, measure=slower(1.3) | {"cpu_s": cpu_s}))
+    assert compare.exit_code == 1
+    assert any("processor time" in note for note in compare.notes) is doubted
+
+
 def test_faster_is_fine(tmp_path: Path, plan: Plan) -> None:
     assert compared(paired(tmp_path, plan, measure=slower(0.5))).exit_code == 0
 

@@ -57,7 +57,10 @@ def _notes(pairing: Pairing) -> Iterator[str]:
     found, count = pairing.interval()
     if count:
         yield f"HEAD takes {_told(found)} times BASE's time; above {pairing.rules.threshold:g} it is too slow."
-    if pairing.same_source:
+    unequal = _unequal_packages(*pairing.sides.values())
+    if unequal:
+        yield f"The two have other packages: {unequal}."
+    elif pairing.same_source:
         yield "Both sides run the same source: the ratio shows this machine's noise."
     yield f"{2 * pairing.rounds} pairs of measurements a cell, in {pairing.rounds} rounds of A B B A."
     if len(pairing.load) > 1:
@@ -66,6 +69,14 @@ def _notes(pairing: Pairing) -> Iterator[str]:
     if pairing.decision is Decision.SLOWER and count and cpu.low <= pairing.rules.threshold:
         yield f"Its processor time, {_told(cpu)} times as much, does not show that: it waits, or others disturbed it."
     yield from pairing.notes
+
+
+def _unequal_packages(base: Described, head: Described) -> str:
+    """The packages besides relubench of which the two have other versions."""
+    one, other = base.versions | {"Python": base.python}, head.versions | {"Python": head.python}
+    names = sorted((one.keys() | other.keys()) - {"relubench"})
+    unequal = [name for name in names if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {one.get(name, ABSENT)} and {other.get(name, ABSENT)}" for name in unequal)
 
 
 def _told(found: Interval) -> str:

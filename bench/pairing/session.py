@@ -69,7 +69,7 @@ class Session:
             pairing.rounds += 1
             total = len(cells) + len(pairing.timed) * max(self.rules.rounds, pairing.rounds)
             for index, timed in enumerate(pairing.timed):
-                self._round(timed, pairing.rounds, ORDERS[(pairing.rounds + index) % 2])
+                self._round(timed, pairing.rounds, ORDERS[(pairing.rounds + index + 1) % 2])
                 self.on_step(timed.planned.cell.describe(), total)
             pairing.load += _load()
         return pairing

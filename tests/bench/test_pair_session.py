@@ -18,7 +18,7 @@ from bench.pairing.session import Session
 from bench.pairing.side import Side
 from bench.plan import Plan
 from networks.errors import InputError, PairingError
-from tests.bench.made_side import OUTCOME, TIMING, WARMED, made_side, requests_of, slower
+from tests.bench.made_side import DESCRIBED, OUTCOME, TIMING, WARMED, made_side, requests_of, slower
 from tests.bench.suites import plan_of
 
 CELLS = 6
@@ -63,7 +63,7 @@ def test_a_round_measures_each_cell_in_turns_and_every_other_one_mirrored(tmp_pa
     asked = [(name, found) for name, found in requests_of(tmp_path) if found["do"] == "measure"]
     sides = "".join("AB"[name == "head"] for name, _ in asked)
     orders = [sides[place : place + 4] for place in range(0, len(sides), 4)]
-    assert orders == ["BAAB", "ABBA"] * 3 + ["ABBA", "BAAB"] * 3 + ["BAAB", "ABBA"] * 3
+    assert orders == ["ABBA", "BAAB"] * 3 + ["BAAB", "ABBA"] * 3 + ["ABBA", "BAAB"] * 3
     assert {found["calls"] for _, found in asked} == {2}
     assert all(len(timed.pairs) == 6 for timed in pairing.timed)
     assert compared(pairing).exit_code == 0
@@ -226,6 +226,13 @@ def test_a_side_that_hangs_is_given_up(tmp_path: Path, plan: Plan, monkeypatch: 
 def test_an_installation_that_has_no_such_setting_is_told(tmp_path: Path, plan: Plan) -> None:
     pairing = paired(tmp_path, plan, base={"warm": WARMED | {"left_out": ["start"]}})
     assert list(pairing.notes) == ["base does not know the setting start: left out where it has its usual value"]
+
+
+def test_other_packages_are_told(tmp_path: Path, plan: Plan) -> None:
+    described = DESCRIBED | {"versions": {"relubench": "1.1", "torch": "2.7"}}
+    notes = compared(paired(tmp_path, plan, describe=described)).notes
+    assert "The two have other packages: torch - and 2.7." in notes
+    assert not any("same source" in note for note in notes)
 
 
 @pytest.mark.parametrize(

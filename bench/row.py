@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
 
 from bench.outcome import plain
 from bench.verdict import Verdict
 from networks.files import shown
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
 SCHEMA_VERSION = 4
 MOST = 2**53  # beyond, a column with a gap, of doubles, would hold another integer
-WORDS = {"kind": ("verify", "attack"), "verdict": (*Verdict, None)}
+Int = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+WORDS = {"kind": ("verify", "attack"), "verdict": (*(verdict.value for verdict in Verdict), None)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,15 +113,15 @@ class Row:
         Of relubench and what it computes with.
     """
 
-    schema: int = SCHEMA_VERSION
+    schema: Int = SCHEMA_VERSION
     cell: str
     kind: str
     network: str
     network_digest: str
     dataset: str
-    image: int | None = None
-    images: int | None = None
-    label: int | None = None
+    image: Int | None = None
+    images: Int | None = None
+    label: Int | None = None
     epsilon: float
     norm: str = "linf"
     clip: tuple[float, float] | None = None
@@ -136,21 +137,21 @@ class Row:
     stop: str | None = None
     start: str | None = None
     time_limit_s: float | None = None
-    node_limit: int | None = None
-    threads: int = 1
-    seed: int = 0
-    repeat: int = 0
+    node_limit: Int | None = None
+    threads: Int = 1
+    seed: Int = 0
+    repeat: Int = 0
     mip_gap: float | None = None
     feasibility_tolerance: float | None = None
     integrality_tolerance: float | None = None
-    target: int | None = None
-    steps: int | None = None
+    target: Int | None = None
+    steps: Int | None = None
     step: float | None = None
-    restarts: int | None = None
+    restarts: Int | None = None
     verdict: str | None = None
     evidence: str | None = None
     reason: str | None = None
-    targets: list[int] = field(default_factory=list)
+    targets: list[Int] = field(default_factory=list)
     lower: list[float | None] = field(default_factory=list)
     upper: list[float | None] = field(default_factory=list)
     status: list[str] = field(default_factory=list)
@@ -163,8 +164,8 @@ class Row:
     violation: float | None = None
     bounds_used: str | None = None
     witness_single: bool | None = None
-    falsified: int | None = None
-    unknown: int | None = None
+    falsified: Int | None = None
+    unknown: Int | None = None
     error_rate: float | None = None
     images_per_s: float | None = None
     bounds_s: float | None = None
@@ -178,7 +179,7 @@ class Row:
     peak_memory_mb: float | None = None
     enforced: dict[str, str] = field(default_factory=dict)
     machine: dict[str, float] = field(default_factory=dict)
-    counters: dict[str, int | float] = field(default_factory=dict)
+    counters: dict[str, Int | float] = field(default_factory=dict)
     device: str = "cpu"
     arrays: str | None = None
     log: str | None = None
@@ -199,23 +200,78 @@ class Row:
         ValueError
             Not JSON, not a row, or lists of unequal length.
         """
-        from pydantic import ValidationError
+        record = decode(line if isinstance(line, bytes) else _encoded(line))
+        return cls(**{item.name: getattr(record, item.name) for item in fields(cls)})
 
-        values = strict_json(line)
-        if not isinstance(values, dict):
-            raise ValueError(f"expected a JSON object, found {type(values).__name__}")
-        if isinstance(values.get("counters"), dict):  # null stands for what was not finite
-            values["counters"] = {name: value for name, value in values["counters"].items() if value is not None}
-        try:
-            row = _adapter().validate_json(json.dumps(values), strict=True)  # strict on Python values refuses a list
-            _check_words(row)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
-        if not len(row.targets) == len(row.lower) == len(row.upper):
-            lengths = f"{len(row.targets)}, {len(row.lower)} and {len(row.upper)}"
-            raise ValueError(f"targets, lower and upper have {lengths} entries; expected as many of each")
-        return row
+
+def decode(line: bytes) -> Any:
+    """What a line says, as an object with the attributes of `Row`; see `Row.from_json`."""
+    try:
+        return checked(decoder().decode(line))
+    except (msgspec.DecodeError, RecursionError):
+        return checked(_decoded_slowly(line))
+
+
+def checked(record: Any) -> Any:
+    """The record, if its lists are of one length; raises ValueError otherwise."""
+    lengths = len(record.targets), len(record.lower), len(record.upper)
+    if lengths[0] == lengths[1] == lengths[2]:
+        return record
+    found = "{}, {} and {}".format(*lengths)
+    raise ValueError(f"targets, lower and upper have {found} entries; expected as many of each")
+
+
+@cache
+def decoder() -> msgspec.json.Decoder[Any]:
+    """Decodes lines of rows of this schema. It is strict: about any other it raises msgspec's DecodeError.
+
+    The record has the fields of `Row` with their types, integers of 53 bits only and words as WORDS has them.
+    """
+    types = get_type_hints(Row, include_extras=True) | {name: Literal[words] for name, words in WORDS.items()}
+    record = msgspec.defstruct(
+        "Record",
+        [(item.name, types[item.name], _default(item)) for item in fields(Row)],
+        kw_only=True,
+        gc=False,
+        forbid_unknown_fields=True,  # what a skipped key has would not be looked at
+    )
+    return msgspec.json.Decoder(record)
+
+
+def _default(item: Field[Any]) -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return msgspec.NODEFAULT if item.default_factory is MISSING else msgspec.field(default_factory=item.default_factory)
+
+
+def _decoded_slowly(line: bytes) -> Any:
+    """A record out of a line that may have keys of later schemas; or what is wrong with it, said clearly."""
+    values = strict_json(line)
+    if not isinstance(values, dict):
+        raise ValueError(f"expected a JSON object, found {type(values).__name__}")
+    known = {item.name: values[item.name] for item in fields(Row) if item.name in values}
+    if isinstance(known.get("counters"), dict):  # null stands for what was not finite
+        known["counters"] = {name: value for name, value in known["counters"].items() if value is not None}
+    try:
+        return decoder().decode(msgspec.json.encode(known))
+    except msgspec.ValidationError as error:
+        _check_words(known)
+        raise ValueError(_told(str(error))) from error
+
+
+def _told(message: str) -> str:
+    """A message such as "Expected `int`, got `str` - at `$.image`" with the field first: "image: expected ..."."""
+    said, _, where = message.partition(" - at `$")
+    missing = re.fullmatch(r"Object missing required field `(\w+)`", said)
+    field_name = missing[1] if missing else where.strip(".`")
+    return f"{field_name}: {'field required' if missing else said[0].lower() + said[1:]}"
+
+
+def _encoded(line: str) -> bytes:
+    try:
+        return line.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"not JSON ({error})") from error
 
 
 def strict_json(text: str | bytes) -> Any:
@@ -250,15 +306,9 @@ def _finite(digits: str) -> float:
     return float(digits)
 
 
-def _check_words(row: Row) -> None:
+def _check_words(values: dict[str, Any]) -> None:
     """Raise ValueError for a word that no row has."""
     for name, words in WORDS.items():
-        if getattr(row, name) not in words:
-            raise ValueError(f"{name} is {shown(getattr(row, name))}; expected one of {', '.join(map(str, words))}")
-
-
-@cache
-def _adapter() -> TypeAdapter[Row]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Row)
+        word = values.get(name)
+        if isinstance(word, str) and word not in words:
+            raise ValueError(f"{name} is {shown(word)}; expected one of {', '.join(map(str, words))}")

@@ -24,7 +24,6 @@ from networks.files import check_no_pipe, read_regular
 ROWS, MANIFEST, ARRAYS, LOGS, TORN = "rows.jsonl", "manifest.json", "arrays", "logs", "rows.torn"
 PLAN = "plan.json"  # what the last start was to measure, for those who look from outside
 Place = tuple[int, int]  # of a line in the file of rows: the byte where it begins, and its length
-Placed = tuple[Row, Place]
 LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
 
 
@@ -229,18 +228,18 @@ def _sync_folder(folder: Path) -> None:
 def _set_torn_lines_aside(path: Path) -> Iterator[str]:
     """Keep lines that a crash tore in a file of their own, so that their cells run again; yields notes."""
     lines = _read(path).splitlines(keepends=True) if path.exists() else []
-    torn = [line for line in lines if _is_torn(line)]
+    torn = [line for line in lines if is_torn(line)]
     if not torn:
         return
     with writing(path.with_name(TORN)), path.with_name(TORN).open("ab", buffering=0) as file:
         _write_all(file, b"".join(line.rstrip(b"\n") + b"\n" for line in torn))
     with _replacing(path) as whole:
-        whole.writelines(line for line in lines if not _is_torn(line))
+        whole.writelines(line for line in lines if not is_torn(line))
     what = "1 line" if len(torn) == 1 else f"{len(torn)} lines"
     yield f"{path}: {what} torn by a crash, kept in {TORN}; measured again"
 
 
-def _is_torn(line: bytes) -> bool:
+def is_torn(line: bytes) -> bool:
     """Whether a line was not written whole: it has no end, or is no JSON, as where a power failure left zeros."""
     if not line.endswith(b"\n"):
         return True
@@ -271,45 +270,17 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
     InputError
         The file cannot be read, or a line is JSON and no row; the message has the file and the line's number.
     """
-    placed, notes = _read_placed(folder)
-    return [row for row, _ in placed], notes
-
-
-def _read_placed(folder: Path) -> tuple[list[Placed], list[str]]:
     path = folder / ROWS
-    placed: list[Placed] = []
-    notes, end = [], 0
+    rows, notes = [], []
     for number, line in enumerate(_read(path).splitlines(keepends=True), start=1):
-        place, end = (end, len(line)), end + len(line)
-        if _is_torn(line):
+        if is_torn(line):
             notes.append(f"{path.name}, line {number}: torn while it was written; passed over")
             continue
         try:
-            placed.append((Row.from_json(line), place))
+            rows.append(Row.from_json(line))
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-    return placed, notes
-
-
-def load_rows(folder: Path) -> tuple[list[Placed], list[str]]:
-    """The rows of a run that count, the last one of each cell, seed and repeat, and notes.
-
-    Each row comes with the place of its line, for `read_line`: a cell that failed and was measured again counts once.
-
-    Raises
-    ------
-    InputError
-        No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
-    """
-    if not folder.is_dir():
-        raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
-    placed, notes = _read_placed(folder)
-    if not placed:
-        raise InputError(f"{folder / ROWS}: no complete row; expected one at least")
-    kept = list({(row.cell, row.seed, row.repeat): (row, place) for row, place in placed}.values())
-    if len(kept) < len(placed):
-        notes.append(f"{len(placed) - len(kept)} rows were measured again later: the last of each cell counts")
-    return kept, notes
+    return rows, notes
 
 
 def read_line(folder: Path, place: Place) -> str:

@@ -51,11 +51,11 @@ class Outputs:
         paths = {"--markdown": self.markdown, "--junit": self.junit}
         return [*(name for name, path in paths.items() if path == STANDARD_OUTPUT), *(["--json"] if self.json else [])]
 
-    def show(self, compared: Comparison) -> None:
-        """Print and write all that was asked for."""
+    def show(self, compared: Comparison, *, terminal: bool = True) -> None:
+        """Print and write all that was asked for; the terminal's tables only with `terminal`."""
         if self.json:
             print(json_format.dumps(compared.to_dict(), allow_nan=False))
-        if not self._printed():
+        if terminal and not self._printed():
             _to_terminal(compared)
         _write(compared, {"markdown": self.markdown, "junit": self.junit})
         if self.github:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bench.pairing.result import Pairing, Rules
     from bench.plan import Plan
 
-NOTHING = 4  # the exit code where nothing could be compared, as that of `relubench compare`
-
 
 def pair(
     suite: Annotated[str, typer.Argument(help="A shipped suite (`relubench suites`) or a TOML file.")],
@@ -26,9 +24,11 @@ def pair(
     threshold: Annotated[float, typer.Option(help="Fail where head takes surely more than this times base's.")] = 1.10,
     rounds: Annotated[int, typer.Option(help="Rounds of four measurements a cell, two pairs, at least.")] = 3,
     max_rounds: Annotated[int, typer.Option(help="Rounds at most, while the answer is not clear.")] = 10,
-    timeout: Annotated[
+    hard_limit: Annotated[
         float | None,
-        typer.Option(help="Seconds after which a call hangs.", show_default="time limit + 10 s or a quarter"),
+        typer.Option(
+            help="Seconds after which a first call hangs.", show_default="time limit + 10 s or a quarter, else 600"
+        ),
     ] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for pair.json, with every measurement.")] = None,
@@ -45,35 +45,41 @@ def pair(
 
     Example: relubench pair quick --base base/bin/python --head head/bin/python
     """
-    from bench.limits import Limits, in_force
-    from bench.pairing.comparison import compared
+    from bench.pairing.comparison import compared, not_compared
     from bench.pairing.record import save
     from bench.pairing.result import Rules
-    from bench.plan import make_plan
     from bench.store import make_folder
-    from bench.suite import load_suite
     from networks.errors import PairingError
 
-    outputs = Outputs(markdown, junit, json, github)
-    rules = Rules(threshold, rounds, max_rounds)
-    checked = load_suite(suite)
-    plan = make_plan(checked, data)
-    limits = in_force(checked, 1, Limits(timeout))
+    outputs, rules = Outputs(markdown, junit, json, github), Rules(threshold, rounds, max_rounds)
+    plan, limits = _planned(suite, data, hard_limit)
     if out is not None:
         make_folder(out)
-    for note in plan.notes:
-        errors.print(f"note: {note}")
     try:
         pairing = _measured(plan, base, head, rules, limits)
     except PairingError as error:
         errors.print(f"relubench: error: {error}")
-        raise typer.Exit(NOTHING) from None
+        found = not_compared(base, head, error)
+        outputs.show(found, terminal=False)
+        raise typer.Exit(found.exit_code) from None
     if out is not None:
         save(pairing, plan, out)
     found = compared(pairing)
     outputs.show(found)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
+
+
+def _planned(name: str, data: Path | None, hard_limit: float | None) -> tuple[Plan, Limits]:
+    from bench.limits import Limits, in_force
+    from bench.plan import make_plan
+    from bench.suite import load_suite
+
+    suite = load_suite(name)
+    plan = make_plan(suite, data)
+    for note in plan.notes:
+        errors.print(f"note: {note}")
+    return plan, in_force(suite, 1, Limits(hard_limit))
 
 
 def _measured(plan: Plan, base: str, head: str, rules: Rules, limits: Limits) -> Pairing:

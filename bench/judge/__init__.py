@@ -6,9 +6,10 @@ mathematics; a check says how many values it held against others, so that one wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench.columns import Columns, rows_at, table_of
 from bench.judge.brackets import bracket, claim, verdict
 from bench.judge.conflict import Check, Claim, Conflict, Trust, blame
 from bench.judge.facts import Facts
@@ -17,7 +18,7 @@ from bench.judge.order import agreement, order
 from bench.judge.single import attained, consistent, duals, feasible, gap, solution
 from bench.row import Row
 
-__all__ = ["CHECKS", "Finding", "Judgement", "Side", "judge", "who"]
+__all__ = ["CHECKS", "Finding", "Judgement", "Side", "judge", "judge_columns", "who"]
 
 CHECKS: dict[str, tuple[str, Check]] = {
     "bracket": ("lower bounds against inputs in their ball", bracket),
@@ -44,17 +45,22 @@ def judge(rows: Sequence[Row], folders: Sequence[Path]) -> Judgement:
     folders : sequence of Path, as long
         The run's folder of each row, where its arrays are.
     """
-    facts = Facts.of(rows, folders)
+    return judge_columns(Columns.of(table_of(rows)), lambda row: folders[row])
+
+
+def judge_columns(columns: Columns, folder_of: Callable[[int], Path]) -> Judgement:
+    """As `judge`, of rows as columns."""
+    facts = Facts.of(columns, folder_of)
     results = {name: check(facts) for name, (_, check) in CHECKS.items()}
-    solver_of = {index: row.solver or row.method for index, row in enumerate(rows)}
-    guilty = blame([conflict for result in results.values() for conflict in result.conflicts], solver_of)
-    findings = [
-        _finding(name, conflict, rows, guilty) for name, result in results.items() for conflict in result.conflicts
-    ]
-    return Judgement({name: result.tested for name, result in results.items()}, tuple(findings), facts.notes)
+    conflicts = [(name, conflict) for name, result in results.items() for conflict in result.conflicts]
+    about = rows_at(columns.table, {claim.row for _, conflict in conflicts for claim in conflict.claims})
+    solver_of = {index: row.solver or row.method for index, row in about.items()}
+    guilty = blame([conflict for _, conflict in conflicts], solver_of)
+    findings = tuple(_finding(name, conflict, about, guilty) for name, conflict in conflicts)
+    return Judgement({name: result.tested for name, result in results.items()}, findings, facts.notes)
 
 
-def _finding(check: str, conflict: Conflict, rows: Sequence[Row], guilty: frozenset[int]) -> Finding:
+def _finding(check: str, conflict: Conflict, rows: Mapping[int, Row], guilty: frozenset[int]) -> Finding:
     wrong = _wrong(conflict, guilty)
     about = rows[wrong[0].row]
     return Finding(

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.judge.conflict import Claim, Conflict, Result, Trust
-from bench.judge.facts import AGREEMENT, ANY, Facts, lines_of, rounding
+from bench.judge.facts import AGREEMENT, ANY, SET, Facts, lines_of, rounding
 from bench.verdict import REPLAY_ROUNDING, contradicted
 
 BALL = ["ball", "clip_low", "clip_high"]
@@ -21,14 +22,15 @@ BALL = ["ball", "clip_low", "clip_high"]
 
 def bracket(facts: Facts) -> Result:
     """Lower bounds, beyond what they must exceed to count, against inputs; the tolerance is that of the verdict."""
-    lines = facts.lines.assign(value=facts.lines["lower"])
-    pairs = against_inputs(pd.concat([lines, _least_of_rows(lines)]).dropna(subset="value"), facts.inputs)
-    safety, found = pairs["safety"].to_numpy(), pairs["found"].to_numpy()
-    wrong = contradicted(pairs["value"].to_numpy(), found, safety)
-    tolerance = np.maximum(safety, rounding(pairs["found"]))
-    return _result(
-        pairs.assign(tolerance=tolerance), wrong, "a lower bound above the margin of an input", "lower bound"
-    )
+    message = "a lower bound above the margin of an input"
+    found = found_margins(facts)
+    results = []
+    for lines in (facts.lines[["row", "margin", "lower", "safety"]], _least_of_rows(facts)):
+        value, safety, least = lines["lower"].to_numpy(), lines["safety"].to_numpy(), _found(found, lines)
+        tolerance = np.maximum(safety, rounding(least))
+        results.append(_result(facts, lines, value, found, contradicted(value, least, safety), tolerance, message))
+    tested = sum(result.tested for result in results)
+    return Result(tested, [conflict for result in results for conflict in result.conflicts])
 
 
 def claim(facts: Facts) -> Result:
@@ -36,18 +38,21 @@ def claim(facts: Facts) -> Result:
 
     Only where a margin is the goal: the model of a counterexample has none beyond its limit, nor need its bound be one.
     """
-    owed = facts.owed
-    pairs = against_inputs(owed.assign(value=owed["claimed"]).dropna(subset="value"), facts.inputs)
-    tolerance = np.maximum(pairs["safety"], AGREEMENT * pairs["value"].abs().clip(lower=1.0))
-    wrong = (pairs["value"] > pairs["found"] + tolerance).to_numpy()
-    message = "the solver's bound is above the margin of an input"
-    return _result(pairs.assign(tolerance=tolerance), wrong, message, "claim")
+    found = found_margins(facts)
+    owed = facts.where(facts.rows["owes_margins"]) & facts.lines["claimed"].notna().to_numpy()
+    lines = facts.lines[["row", "margin", "claimed", "safety"]][owed]
+    value = lines["claimed"].to_numpy()
+    tolerance = np.maximum(lines["safety"].to_numpy(), AGREEMENT * np.maximum(1.0, np.abs(value)))
+    wrong = value > _found(found, lines) + tolerance
+    return _result(
+        facts, lines, value, found, wrong, tolerance, "the solver's bound is above the margin of an input", "claim"
+    )
 
 
 def verdict(facts: Facts) -> Result:
     """Verified epsilons against witnesses at a smaller or equal one: a margin below zero by more than rounding."""
-    rows = facts.rows.loc[facts.rows["verdict"] == "verified"]
-    verified = rows.assign(row=rows.index, target=ANY, value=0.0)
+    rows = facts.rows[facts.rows["verdict"] == "verified"]
+    verified = rows[["question", *SET]].assign(row=rows.index, target=ANY)
     witnesses = facts.inputs[facts.inputs["value"] < -REPLAY_ROUNDING].assign(target=ANY)
     pairs = against_inputs(verified, witnesses)
     conflicts = [
@@ -61,11 +66,24 @@ def verdict(facts: Facts) -> Result:
     return Result(len(verified), conflicts)
 
 
-def _least_of_rows(lines: pd.DataFrame) -> pd.DataFrame:
+def found_margins(facts: Facts) -> pd.DataFrame:
+    """For each of the margins the least value `found` of an input in its set, NaN without one, and its `input_row`."""
+    numbered = facts.margins.assign(margin=facts.margins.index)
+    pairs = against_inputs(numbered, facts.inputs).set_index("margin")
+    return pairs[["found", "input_row"]].reindex(facts.margins.index)
+
+
+def _found(found: pd.DataFrame, lines: pd.DataFrame) -> NDArray[np.float64]:
+    return np.asarray(found["found"].to_numpy()[lines["margin"].to_numpy()])
+
+
+def _least_of_rows(facts: Facts) -> pd.DataFrame:
     """The least bound of each row that has one for every class, for inputs that are known by their least margin."""
-    bounded = lines["value"].notna().groupby(lines["row"]).transform("all")
-    whole = lines[lines["complete"] & bounded]
-    return whole.loc[whole.groupby("row")["value"].idxmin()].assign(target=ANY)
+    lines = facts.lines.loc[facts.where(facts.rows["complete"]), ["row", "lower", "safety"]]
+    unbounded = lines.loc[lines["lower"].isna(), "row"].unique()
+    least = lines[lines["lower"] == lines.groupby("row")["lower"].transform("min")].drop_duplicates("row")
+    least = least[~least["row"].isin(unbounded)]
+    return least.assign(margin=facts.rows["least"].to_numpy()[least["row"].to_numpy()])
 
 
 def against_inputs(lowers: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame:
@@ -90,17 +108,29 @@ def _least_up_to(held: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame:
     return pairs.dropna(subset="found").astype({"input_row": int})
 
 
-def _result(pairs: pd.DataFrame, wrong: np.ndarray, message: str, said: str) -> Result:
+def _result(
+    facts: Facts,
+    lines: pd.DataFrame,
+    value: NDArray[np.float64],
+    found: pd.DataFrame,
+    wrong: NDArray[np.bool_],
+    tolerance: NDArray[np.float64],
+    message: str,
+    said: str = "lower bound",
+) -> Result:
+    tested = int((~np.isnan(value) & ~np.isnan(_found(found, lines))).sum())
+    pairs = lines[["row", "margin"]].assign(value=value, tolerance=tolerance)[wrong]
+    pairs = pairs.join(found, on="margin").join(facts.margins["target"], on="margin")
     conflicts = [
         Conflict(
             message,
             (
                 Claim(line.row, said, line.value),
-                Claim(line.input_row, "an input with margin", line.found, Trust.INPUT),
+                Claim(int(line.input_row), "an input with margin", line.found, Trust.INPUT),
             ),
             None if line.target == ANY else int(line.target),
             line.tolerance,
         )
-        for line in lines_of(pairs[wrong])
+        for line in lines_of(pairs)
     ]
-    return Result(len(pairs), conflicts)
+    return Result(tested, conflicts)

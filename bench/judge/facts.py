@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.arrays import arrays_of_row
 from bench.choices import BY_PROPAGATION
-from bench.row import Row
+from bench.columns import PANDAS, Columns, starts
 from bench.verdict import REPLAY_ROUNDING
 from networks.errors import InputError
 
@@ -29,14 +27,15 @@ AGREEMENT = 1e-5
 # The same margin: of one network, at one image, for one label.
 QUESTION = ["network_digest", "dataset", "image", "label"]
 SCALARS = [
-    *("cell", "kind", "network", *QUESTION, "epsilon", "norm", "method", "solver", "goal", "query"),
-    *("mip_gap", "bounds", "bounds_used", "verdict", "violation", "error"),
+    *("kind", *QUESTION, "epsilon", "norm", "method", "solver", "goal", "query", "mip_gap", "bounds", "bounds_used"),
+    *("verdict", "violation", "error", "error_rate", "arrays", "target", "clip_low", "clip_high"),
 ]
 NORMS = {"l1": 0, "l2": 1, "linf": 2}  # of one radius, each ball lies inside those behind it
 SET = ["epsilon", "ball", "clip_low", "clip_high"]  # what a row's inputs lie in
 NEEDED = ("margin", "predictions", "labels", "indices")  # of an attack's arrays
 INPUT = ["row", "question", "target", "value"]
-LINE = ["row", "target", "lower", "upper", "status", "gap", "safety", "claimed"]
+Mask = NDArray[np.bool_]
+Numbers = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,115 +47,136 @@ class Facts:
     rows : DataFrame
         One line a row, at its place: its scalars, `question` (a number for each value of QUESTION), `clip_low` and
         `clip_high` (infinite without a clip), `ball` (the norm's place in NORMS; NaN for another, which lies inside
-        none), `by_solver`, `owes_margins` (whether it answers margins, not only their signs) and `complete` (whether
-        it has every target).
+        none), `least` (the margin of ANY target), `by_solver`, `owes_margins` (whether it answers margins, not only
+        their signs) and `complete` (whether it has every target).
     lines : DataFrame
-        One line a row and target of the verifications: `row`, `target`, `lower`, `upper`, `status`, `gap`, `safety`,
-        `claimed`, `told` (whether the row says its safety), and what `rows` has of the row. Missing numbers are NaN.
+        One line a row and target of the verifications: `row`, `margin`, `target`, `lower`, `upper`, `status`, `gap`,
+        `safety`, `claimed` and `told` (whether the row says its safety). Missing numbers are NaN.
+    margins : DataFrame
+        One line, at its number, for each `question`, `target` and SET that any row has; also those of ANY target.
     inputs : DataFrame
-        Margins of inputs that were run forward through the network: INPUT, and SET for what they lie in; `target` is
-        ANY where the value is the least of all targets.
+        Margins of inputs that were run forward through the network, the least of the rows for each margin: INPUT, and
+        SET for what they lie in; `target` is ANY where the value is the least of all targets.
     notes : tuple of str
         What could not be read.
     """
 
     rows: pd.DataFrame
     lines: pd.DataFrame
+    margins: pd.DataFrame
     inputs: pd.DataFrame
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, rows: Sequence[Row], folders: Sequence[Path]) -> Facts:
-        """The facts of rows whose arrays lie below `folders`, one folder a row."""
-        frame = _row_frame(rows)
-        lines = _line_frame(rows, frame)
-        attacked, notes = _attacked(rows, folders, frame)
-        own = lines.loc[lines["upper"].notna(), [*INPUT[:-1], "upper"]].rename(columns={"upper": "value"})
-        inputs = pd.concat([own, *attacked], ignore_index=True)
-        return cls(frame, lines, _joined(inputs, frame, SET), (*notes, *_untold(lines)))
+    def of(cls, columns: Columns, folder_of: Callable[[int], Path]) -> Facts:
+        """The facts of rows whose arrays lie below their folders."""
+        frame = _row_frame(columns)
+        lines = _line_frame(columns.lines, frame)
+        lines, margins = _numbered(lines, frame)
+        attacked, notes = _attacked(frame, folder_of)
+        inputs = pd.concat([_own(lines, frame), *attacked], ignore_index=True).astype({"target": np.int64})
+        return cls(frame, lines, margins, _joined(inputs, frame, SET), (*notes, *_untold(lines, frame)))
 
-    @property
-    def owed(self) -> pd.DataFrame:
-        """The lines of rows that answer margins."""
-        return self.lines[self.lines["owes_margins"]]
+    def where(self, rows: pd.Series[bool]) -> Mask:
+        """The lines of these rows."""
+        return np.asarray(rows.to_numpy(dtype=bool)[self.lines["row"].to_numpy()])
+
+    def of_rows(self, values: Any) -> Numbers:
+        """For each line its row's value."""
+        return np.asarray(np.asarray(values)[self.lines["row"].to_numpy()])
 
 
-def _row_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    frame = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in SCALARS})
-    clips = [row.clip or (-math.inf, math.inf) for row in rows]
+def _row_frame(columns: Columns) -> pd.DataFrame:
+    frame: pd.DataFrame = columns.table.select(SCALARS).to_pandas(types_mapper=PANDAS.get)
     propagated = frame["method"].isin(BY_PROPAGATION)
-    return frame.assign(
-        question=frame.groupby(QUESTION, dropna=False).ngroup(),
-        clip_low=[low for low, _ in clips],
-        clip_high=[high for _, high in clips],
-        ball=frame["norm"].map(NORMS),
-        image=frame["image"].astype("Int64"),
-        violation=frame["violation"].astype(float),
-        mip_gap=frame["mip_gap"].astype(float),
+    frame = frame.assign(
+        question=frame.groupby(QUESTION, dropna=False, observed=True).ngroup(),
+        clip_low=frame["clip_low"].fillna(-np.inf),
+        clip_high=frame["clip_high"].fillna(np.inf),
+        ball=frame["norm"].astype(object).map(NORMS).astype(float),
         by_solver=~propagated,
         owes_margins=propagated | (frame["method"].isin(["lp", "milp"]) & frame["goal"].ne("verdict")),
         # Before schema 3 a row says which bounds were asked for; what tightening made of them has the same place.
-        bounds_used=frame["bounds_used"].fillna(frame["bounds"]),
-        complete=[_is_complete(row) for row in rows],
+        bounds_used=frame["bounds_used"].astype(object).fillna(frame["bounds"].astype(object)).astype("category"),
+        complete=_complete(columns, frame["label"]),
     )
+    return frame.assign(least=frame.groupby(["question", *SET], dropna=False).ngroup())
 
 
-def _is_complete(row: Row) -> bool:
-    """Whether the targets are all classes but the label, as far as their numbers show."""
-    return bool(row.targets) and row.label is not None and {*row.targets, row.label} == set(range(len(row.targets) + 1))
+def _complete(columns: Columns, label: pd.Series[int]) -> Mask:
+    """Which rows have all classes but their label as targets, as far as the numbers of these show."""
+    lengths, row, targets = columns.lengths, columns.lines["row"].to_numpy(), columns.lines["target"].to_numpy()
+    labels = label.fillna(ANY).to_numpy(dtype=np.int64)
+    fits = (targets >= 0) & (targets <= lengths[row]) & (targets != labels[row])
+    first = starts(lengths + 1)  # a place for each class of each row
+    there = np.zeros(int(lengths.sum()) + len(lengths), dtype=bool)
+    there[(first[row] + targets)[fits]] = True
+    kinds = np.add.reduceat(there, first, dtype=int)
+    return np.asarray((lengths > 0) & (labels >= 0) & (labels <= lengths) & (kinds == lengths))
 
 
-def _line_frame(rows: Sequence[Row], frame: pd.DataFrame) -> pd.DataFrame:
-    judged = [index for index, row in enumerate(rows) if row.kind == "verify" and row.error is None and row.targets]
-    counts = np.array([len(rows[index].targets) for index in judged], dtype=int)
-    columns: dict[str, Any] = {"row": np.repeat(np.array(judged, dtype=int), counts)}
-    columns["target"] = np.fromiter(chain.from_iterable(rows[index].targets for index in judged), int)
-    for name in ("lower", "upper", "gap", "safety", "claimed"):
-        columns[name] = np.array(_entries(rows, judged, name), dtype=float)
-    columns["status"] = _entries(rows, judged, "status")
-    lines = pd.DataFrame(columns)[LINE]
-    told = ["question", *SET, "method", "solver", "bounds_used", "query"]
-    lines = _joined(lines, frame, [*told, "goal", "mip_gap", "by_solver", "owes_margins", "complete"])
-    untold = AGREEMENT * np.maximum(1.0, lines["lower"].abs()) * lines["by_solver"]
-    return lines.assign(told=lines["safety"].notna(), safety=lines["safety"].fillna(untold))
+def _line_frame(lines: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    judged = (frame["kind"].eq("verify") & frame["error"].isna()).to_numpy()[lines["row"].to_numpy()]
+    if not judged.all():
+        lines = lines[judged].reset_index(drop=True)
+    lines = lines.assign(told=lines["safety"].notna())
+    by_solver = frame["by_solver"].to_numpy()[lines["row"].to_numpy()]
+    untold = AGREEMENT * np.maximum(1.0, lines["lower"].abs()) * by_solver
+    return lines if lines["told"].all() else lines.assign(safety=lines["safety"].fillna(untold))
 
 
-def _untold(lines: pd.DataFrame) -> list[str]:
-    rows = lines.loc[lines["by_solver"] & ~lines["told"], "row"].nunique()
+def _numbered(lines: pd.DataFrame, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The lines with the number of their margin, and the margins; first those of ANY target, by `least`."""
+    firsts = frame.drop_duplicates("least").set_index("least").sort_index()[["question", *SET]]
+    kinds, targets = pd.factorize(lines["target"])
+    codes = frame["least"].to_numpy()[lines["row"].to_numpy()] * max(1, len(targets)) + kinds
+    numbers, known = pd.factorize(codes)
+    least, kind = np.divmod(known, max(1, len(targets)))
+    margins = firsts.take(least).assign(target=np.asarray(targets, dtype=np.int64)[kind])
+    both = pd.concat([firsts.assign(target=ANY), margins], ignore_index=True)
+    return lines.assign(margin=(numbers + len(firsts)).astype(np.int32)), both
+
+
+def _own(lines: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The least margin of the inputs that rows found themselves, for each margin, and the first row that has it."""
+    known = lines[["row", "margin", "target", "upper"]].dropna(subset="upper")
+    least = known.groupby("margin")["upper"].transform("min")
+    firsts = known[known["upper"] == least].drop_duplicates("margin").rename(columns={"upper": "value"})
+    return firsts.assign(question=frame["question"].to_numpy()[firsts["row"].to_numpy()])[INPUT]
+
+
+def _untold(lines: pd.DataFrame, frame: pd.DataFrame) -> list[str]:
+    by_solver = frame["by_solver"].to_numpy()[lines["row"].to_numpy()]
+    rows = lines.loc[by_solver & ~lines["told"], "row"].nunique()
     stands = f"{AGREEMENT:g} of the margin, or of one, stands for it"
     return [f"{rows:,} rows do not say how safe their solver's bounds are: {stands}"] if rows else []
 
 
-def _entries(rows: Sequence[Row], judged: Sequence[int], name: str) -> list[Any]:
-    """A list's entries, one a target, of every row; None throughout where a row's list has another length."""
-    lists = ((getattr(rows[index], name), len(rows[index].targets)) for index in judged)
-    return list(chain.from_iterable(values if len(values) == count else [None] * count for values, count in lists))
-
-
-def _joined(lines: pd.DataFrame, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _joined(lines: pd.DataFrame, rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return lines.assign(**{name: rows[name].to_numpy()[lines["row"].to_numpy(dtype=int)] for name in names})
 
 
-def _attacked(
-    rows: Sequence[Row], folders: Sequence[Path], frame: pd.DataFrame
-) -> tuple[list[pd.DataFrame], tuple[str, ...]]:
+def _attacked(frame: pd.DataFrame, folder_of: Callable[[int], Path]) -> tuple[list[pd.DataFrame], tuple[str, ...]]:
     """What attacks found at the images that a verification asks about, and a note where that cannot be read."""
+    network = ["network_digest", "dataset"]
+    ended = frame[frame["kind"].eq("attack") & frame["error_rate"].notna()]
+    if ended.empty:
+        return [], ()
     verified = frame[frame["kind"] == "verify"].drop_duplicates("question")
-    asked = dict(iter(verified.groupby(["network_digest", "dataset"])))
-    ended = [index for index, row in enumerate(rows) if row.kind == "attack" and row.error_rate is not None]
-    told = [index for index in ended if (rows[index].network_digest, rows[index].dataset) in asked]
+    asked = dict(iter(verified.groupby(network, observed=True)))
+    told = [line for line in lines_of(ended) if (line.network_digest, line.dataset) in asked]
     found = {
-        index: _attack_frame(rows[index], folders[index], asked[rows[index].network_digest, rows[index].dataset])
-        for index in told
+        line.Index: _attack_frame(line, folder_of(line.Index), asked[line.network_digest, line.dataset])
+        for line in told
     }
     missing = sum(part is None for part in found.values())
     notes = (f"{missing} attacks have no readable arrays: what they found is held against nothing",) if missing else ()
     return [part.assign(row=index)[INPUT] for index, part in found.items() if part is not None], notes
 
 
-def _attack_frame(row: Row, folder: Path, about: pd.DataFrame) -> pd.DataFrame | None:
+def _attack_frame(row: Any, folder: Path, about: pd.DataFrame) -> pd.DataFrame | None:
     """`question`, `target` and `value` of an attack's images that are asked about; None without its arrays."""
-    arrays = _load(folder, row.arrays) if row.arrays else None
+    arrays = _load(folder, row.arrays) if pd.notna(row.arrays) and row.arrays else None
     if arrays is None:
         return None
     images = _image_indices(row, arrays)
@@ -165,19 +185,19 @@ def _attack_frame(row: Row, folder: Path, about: pd.DataFrame) -> pd.DataFrame |
     margin, predictions, labels = arrays["margin"], arrays["predictions"], arrays["labels"]
     # Below zero the margin is that to the class predicted; above, the least of all others, whichever has it.
     untargeted = np.where((margin < 0) & (predictions != labels), predictions, ANY)
-    target = untargeted if row.target is None else np.full(len(margin), row.target)
+    target = untargeted if pd.isna(row.target) else np.full(len(margin), int(row.target))
     found = pd.DataFrame({"image": images, "label": labels, "target": target, "value": margin})
-    return found.merge(about[["image", "label", "question"]].astype(int), on=["image", "label"])[
+    return found.merge(about[["image", "label", "question"]].dropna().astype(int), on=["image", "label"])[
         ["question", "target", "value"]
     ]
 
 
-def _image_indices(row: Row, arrays: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
+def _image_indices(row: Any, arrays: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
     """Which images the arrays are about: all from the first on, but that a target's own class was left out."""
     count = len(arrays["margin"])
     if "indices" in arrays:
         return arrays["indices"]
-    return np.arange(count) if row.target is None else None
+    return np.arange(count) if pd.isna(row.target) else None
 
 
 def _load(folder: Path, name: str) -> dict[str, NDArray[Any]] | None:
@@ -195,6 +215,6 @@ def lines_of(frame: pd.DataFrame) -> Iterator[Any]:
     return frame.itertuples()
 
 
-def rounding(value: pd.Series[float]) -> pd.Series[float]:
+def rounding(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """What the replay of an input with that margin may be off by."""
-    return REPLAY_ROUNDING * value.abs().clip(lower=1.0)
+    return np.asarray(REPLAY_ROUNDING * np.maximum(1.0, np.abs(value)))

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.judge.conflict import Claim, Conflict, Result, Trust
-from bench.judge.facts import AGREEMENT, ANY, SET, Facts, lines_of
+from bench.judge.facts import AGREEMENT, ANY, Facts, lines_of
 from bench.verdict import DONE
 
 MILP = "milp"
@@ -39,25 +41,23 @@ ABOVE = {  # each relaxation with those whose optimum is at least as large; the 
     "lp milp": (),
     MILP: (),
 }
+PLACES = {node: place for place, node in enumerate(ABOVE)}
 ALIKE = ("lp interval", "lp linear", MILP)  # one model, or one optimum, whoever makes it: solvers must agree
 ROUNDING = 1e-9  # share of a margin, or of one: rigorous bounds differ in what they lose to rounding
-MARGIN = ["question", *SET]
-OPTIMUM = [*MARGIN, "target"]
-PART = ["row", "node", *OPTIMUM, "value", "slack", "proved"]
 
 
 def order(facts: Facts) -> Result:
     """Every lower bound against the optima of the relaxations that its own contains."""
     edges = [(node, above) for node, contained in ABOVE.items() for above in (*contained, MILP)]
     lines = _noded(facts)
-    lows = lines.assign(value=lines["lower"], proved=lines["safety"] == 0)[PART].dropna(subset="value")
-    return _compare(lows, _optima(lines), edges, "lower bound", "above the optimum of a tighter relaxation")
+    return _compare(facts, lines, _optima(lines), edges, "lower bound", "above the optimum of a tighter relaxation")
 
 
 def agreement(facts: Facts) -> Result:
     """Optima of one model by different solvers, of an LP whose bounds anyone makes alike, or of a MILP."""
     optima = _optima(_noded(facts))
-    return _compare(optima, optima, [(node, node) for node in ALIKE], "optimum", "solvers disagree on an optimum")
+    edges = [(node, node) for node in ALIKE]
+    return _compare(facts, optima, optima, edges, "optimum", "solvers disagree on an optimum")
 
 
 def _noded(facts: Facts) -> pd.DataFrame:
@@ -65,58 +65,99 @@ def _noded(facts: Facts) -> pd.DataFrame:
 
     A query `maximum` answers the least margin of all targets alone: so do then the other rows, by their least one.
     """
-    lines = facts.owed
-    size = lines["lower"].abs().clip(lower=1.0)
-    solver_slack = AGREEMENT + lines["mip_gap"].fillna(0.0) * lines["method"].eq(MILP)
-    lines = lines.assign(
-        node=lines["method"].where(lines["method"] != "lp", "lp " + lines["bounds_used"].fillna("unknown")),
-        word=lines["claimed"].fillna(lines["lower"]),
-        whole=lines["status"].isin(DONE),
-        slack=lines["safety"] + size * solver_slack.where(lines["by_solver"], ROUNDING),
+    rows, node = facts.rows, _nodes(facts.rows)
+    asked = rows["owes_margins"] & rows["ball"].notna() & (node >= 0)  # nothing lies inside another ball
+    lines = facts.lines.loc[facts.where(asked), ["row", "margin", "lower", "safety", "claimed", "status"]]
+    row = lines["row"].to_numpy()
+    share = np.where(rows["by_solver"], AGREEMENT + rows["mip_gap"].fillna(0.0) * rows["method"].eq(MILP), ROUNDING)
+    lines = pd.DataFrame(
+        {
+            "row": row,
+            "margin": lines["margin"],
+            "node": node[row],
+            "value": lines["lower"],
+            "word": lines["claimed"].fillna(lines["lower"]),
+            "whole": lines["status"].isin(DONE),
+            "proved": lines["safety"].eq(0),
+            "slack": lines["safety"] + lines["lower"].abs().clip(lower=1.0) * share[row],
+        },
+        copy=False,
     )
-    return pd.concat([lines[lines["query"] != "maximum"], _least(lines)], ignore_index=True)
+    maxima = rows["query"].eq("maximum").to_numpy()[row]
+    return pd.concat([lines[~maxima], _least(lines, maxima, rows)], ignore_index=True) if maxima.any() else lines
 
 
-def _least(lines: pd.DataFrame) -> pd.DataFrame:
+def _nodes(rows: pd.DataFrame) -> NDArray[np.int8]:
+    """Each row's relaxation, as its place in ABOVE; -1 for one that contains nothing for certain."""
+    of_lp = "lp " + rows["bounds_used"].astype(object).fillna("unknown")
+    names = rows["method"].astype(object).where(rows["method"] != "lp", of_lp)
+    return np.asarray(names.map(PLACES).fillna(-1), dtype=np.int8)
+
+
+def _least(lines: pd.DataFrame, of_maxima: NDArray[np.bool_], rows: pd.DataFrame) -> pd.DataFrame:
     """One line a row with its least margin, where a row of the same margins has no other."""
-    least_only = lines["query"].eq("maximum").groupby([lines[name] for name in MARGIN]).transform("any")
-    asked = lines[least_only & lines["complete"]]
+    row = lines["row"].to_numpy()
+    least, complete = rows["least"].to_numpy()[row], rows["complete"].to_numpy()[row]
+    asked = lines[np.isin(least, np.unique(least[of_maxima])) & complete]
     whole = asked["whole"].groupby(asked["row"]).transform("all") & asked["word"].notna()
-    ordered = asked.assign(whole=whole, target=ANY).sort_values("word", na_position="first", kind="stable")
-    return ordered.drop_duplicates("row")
+    ordered = asked.assign(whole=whole).sort_values("word", na_position="first", kind="stable")
+    firsts: pd.DataFrame = ordered.drop_duplicates("row")
+    return firsts.assign(margin=rows["least"].to_numpy()[firsts["row"].to_numpy()])
 
 
 def _optima(lines: pd.DataFrame) -> pd.DataFrame:
     """The lines that have the whole optimum of their relaxation."""
-    return lines[lines["whole"]].assign(value=lines["word"], proved=False)[PART].dropna(subset="value")
+    whole = lines[lines["whole"]]
+    return whole.assign(value=whole["word"], proved=False)
 
 
-def _compare(lows: pd.DataFrame, highs: pd.DataFrame, edges: list[tuple[str, str]], said: str, message: str) -> Result:
+def _compare(
+    facts: Facts, lows: pd.DataFrame, highs: pd.DataFrame, edges: list[tuple[str, str]], said: str, message: str
+) -> Result:
     """Values that must not be larger than others, by more than both may be off."""
-    lowest = _extreme(lows.assign(least=lows["value"] - lows["slack"]), "least", "max")
-    highest = _extreme(highs.assign(most=highs["value"] + highs["slack"]), "most", "min")
-    pairs_of_nodes = pd.DataFrame(edges, columns=["node", "above"])
-    compared = lowest.merge(pairs_of_nodes, on="node").merge(
-        highest.rename(columns={"node": "above"}), on=[*OPTIMUM, "above"]
-    )
-    alone = compared["node"].eq(compared["above"]) & compared[["rows_x", "rows_y"]].max(axis=1).eq(1)
-    compared = compared[~alone]
-    wrong = compared.loc[compared["least"] > compared["most"], [*OPTIMUM, "node", "above"]]
-    pairs = lows.merge(wrong, on=[*OPTIMUM, "node"]).merge(
-        highs, left_on=[*OPTIMUM, "above"], right_on=[*OPTIMUM, "node"], suffixes=("", "_above")
-    )
-    tolerance = pairs["slack"] + pairs["slack_above"]
-    too_large = (pairs["value"] > pairs["value_above"] + tolerance) & (pairs["row"] != pairs["row_above"])
-    pairs = pairs.assign(tolerance=tolerance)[too_large]
-    return Result(len(compared), [_conflict(line, said, message) for line in lines_of(pairs)])
+    lowest = _extremes(lows, lows["value"] - lows["slack"], np.maximum, len(facts.margins))
+    highest = _extremes(highs, highs["value"] + highs["slack"], np.minimum, len(facts.margins))
+    tested, conflicts = 0, []
+    for node, above in edges:
+        (least, rows), (most, rows_above) = lowest[node], highest[above]
+        both = (rows > 0) & (rows_above > 0)
+        if node == above:  # nobody is held against himself
+            both &= np.maximum(rows, rows_above) > 1
+        tested += int(both.sum())
+        pairs = _pairs(lows, highs, node, above, np.flatnonzero(both & (least > most)))
+        conflicts += [_conflict(facts, line, said, message) for line in lines_of(pairs)]
+    return Result(tested, conflicts)
 
 
-def _extreme(lines: pd.DataFrame, name: str, how: str) -> pd.DataFrame:
-    grouped = lines.groupby([*OPTIMUM, "node"])
-    return grouped.agg(**{name: (name, how), "rows": ("row", "nunique")}).reset_index()
+def _extremes(
+    lines: pd.DataFrame, values: pd.Series[float], better: np.ufunc, count: int
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """For each relaxation the extreme of the values, and how many there are, for each of `count` margins."""
+    known = values.notna().to_numpy() & lines["value"].notna().to_numpy()
+    node, margin, value = lines["node"].to_numpy(), lines["margin"].to_numpy(), values.to_numpy()
+    extremes = {}
+    for name, place in PLACES.items():
+        of_node = known & (node == place)
+        extreme = np.full(count, -np.inf if better is np.maximum else np.inf)
+        better.at(extreme, margin[of_node], value[of_node])
+        extremes[name] = extreme, np.bincount(margin[of_node], minlength=count)
+    return extremes
 
 
-def _conflict(line: Any, said: str, message: str) -> Conflict:
+def _pairs(lows: pd.DataFrame, highs: pd.DataFrame, node: str, above: str, margins: Any) -> pd.DataFrame:
+    """The lines of two relaxations that do not fit each other, of the margins where some do not."""
+    if not len(margins):
+        return lows[:0]
+    low = lows[(lows["node"] == PLACES[node]) & lows["margin"].isin(margins)]
+    high = highs[(highs["node"] == PLACES[above]) & highs["margin"].isin(margins)]
+    pairs = low.merge(high, on="margin", suffixes=("", "_above"))
+    pairs = pairs.assign(tolerance=pairs["slack"] + pairs["slack_above"])
+    too_large = pairs["value"] > pairs["value_above"] + pairs["tolerance"]
+    return pairs[too_large & (pairs["row"] != pairs["row_above"])]
+
+
+def _conflict(facts: Facts, line: Any, said: str, message: str) -> Conflict:
     low = Claim(line.row, said, line.value, Trust.PROOF if line.proved else Trust.WORD)
     high = Claim(line.row_above, "optimum", line.value_above)
-    return Conflict(message, (low, high), None if line.target == ANY else int(line.target), line.tolerance)
+    target = int(facts.margins["target"][line.margin])
+    return Conflict(message, (low, high), None if target == ANY else target, line.tolerance)

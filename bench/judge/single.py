@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.judge.conflict import Claim, Conflict, Result, Trust
 from bench.judge.facts import AGREEMENT, Facts, lines_of
@@ -21,19 +23,19 @@ VIOLATION = 1e-5
 
 def gap(facts: Facts) -> Result:
     """A MILP that is called optimal has the gap that was asked, up to the safety with which its bound is taken."""
-    lines = facts.lines
-    asked = lines[lines["status"].eq(OPTIMAL) & lines["method"].eq("milp") & lines["mip_gap"].notna()]
-    asked = asked[asked["owes_margins"]]
-    tolerance = asked["mip_gap"] + asked["safety"] / asked["lower"].abs().clip(lower=1.0)
+    rows = facts.rows
+    of_rows = rows["method"].eq("milp") & rows["mip_gap"].notna() & rows["owes_margins"]
+    asked = _lines(facts, of_rows, ["gap", "safety", "lower"], [OPTIMAL])
+    tolerance = _of(rows["mip_gap"], asked) + asked["safety"] / asked["lower"].abs().clip(lower=1.0)
     wrong = asked.assign(value=asked["gap"], tolerance=tolerance)[~(asked["gap"] <= tolerance)]
     return _result(len(asked), wrong, "called optimal with a larger gap than asked", "relative gap")
 
 
 def duals(facts: Facts) -> Result:
     """An LP that is called optimal has the value that its own duals certify, by strong duality."""
-    lines = facts.owed
-    asked = lines[lines["status"].eq(OPTIMAL) & lines["method"].eq("lp") & lines["safety"].eq(0)]
-    asked = asked.dropna(subset=["claimed", "lower"])
+    of_rows = facts.rows["method"].eq("lp") & facts.rows["owes_margins"]
+    asked = _lines(facts, of_rows, ["safety", "claimed", "lower"], [OPTIMAL])
+    asked = asked[asked["safety"].eq(0)].dropna(subset=["claimed", "lower"])
     tolerance = AGREEMENT * asked["claimed"].abs().clip(lower=1.0)
     wrong = asked.assign(value=asked["claimed"], tolerance=tolerance)[asked["claimed"] > asked["lower"] + tolerance]
     return _result(len(asked), wrong, "its duals do not certify the bound that it claims", "claim", "lower")
@@ -41,14 +43,14 @@ def duals(facts: Facts) -> Result:
 
 def feasible(facts: Facts) -> Result:
     """No model of margins is infeasible or unbounded; one with a row for a counterexample may be infeasible."""
-    lines = facts.lines
-    asked = lines[lines["by_solver"] & (lines["owes_margins"] | lines["method"].eq("lp"))]
-    wrong = asked[asked["status"].isin(WITHOUT_OPTIMUM)].drop_duplicates(["row", "status"])
+    rows = facts.rows
+    of_rows = rows["by_solver"] & (rows["owes_margins"] | rows["method"].eq("lp"))
+    wrong = _lines(facts, of_rows, ["status"], WITHOUT_OPTIMUM).drop_duplicates(["row", "status"])
     conflicts = [
         Conflict("the image itself is feasible", (Claim(line.row, f"status {line.status}"),), int(line.target))
         for line in lines_of(wrong)
     ]
-    return Result(len(asked), conflicts)
+    return Result(int(facts.where(of_rows).sum()), conflicts)
 
 
 def solution(facts: Facts) -> Result:
@@ -64,28 +66,41 @@ def solution(facts: Facts) -> Result:
 
 def attained(facts: Facts) -> Result:
     """The optimum of a MILP is the margin of an input: of that which it hands over, run forward through the network."""
-    lines = facts.owed
-    asked = lines[lines["status"].isin(DONE) & lines["method"].eq("milp") & lines["query"].ne("maximum")]
+    rows = facts.rows
+    of_rows = rows["method"].eq("milp") & rows["owes_margins"] & rows["query"].ne("maximum").fillna(True)
+    asked = _lines(facts, of_rows, ["lower", "upper", "gap", "safety"], DONE)
     asked = asked.dropna(subset=["lower", "upper", "gap"])  # without a gap there is no solution
     size = asked["upper"].abs().clip(lower=1.0)
-    tolerance = asked["safety"] + (AGREEMENT + asked["mip_gap"].fillna(0.0)) * size
+    tolerance = asked["safety"] + (AGREEMENT + _of(rows["mip_gap"].fillna(0.0), asked)) * size
     wrong = asked.assign(value=asked["lower"], tolerance=tolerance)[asked["upper"] > asked["lower"] + tolerance]
     return _result(len(asked), wrong, "no input that it found has the optimum that it claims", "optimum", "upper")
 
 
 def consistent(facts: Facts) -> Result:
     """A verdict follows from the row's own numbers: every bound beyond its safety, or an input below zero."""
-    rows = facts.rows[facts.rows["verdict"].isin(["verified", "falsified"])]
-    lines = facts.lines[facts.lines["row"].isin(rows.index)]
-    proved = (lines["lower"] > lines["safety"].where(lines["told"], 0.0)).groupby(lines["row"]).all()
-    refuted = (lines["upper"] < 0).groupby(lines["row"]).any()
-    verified = rows["verdict"].eq("verified")
-    carried = (verified & rows.index.isin(proved.index[proved])) | (~verified & rows.index.isin(refuted.index[refuted]))
+    lines, count = facts.lines, len(facts.rows)
+    row = lines["row"].to_numpy()
+    beyond = lines["lower"] > lines["safety"].where(lines["told"], 0.0)
+    bounded, open_, refuted = np.zeros((3, count), dtype=bool)
+    bounded[row], open_[row[~beyond]], refuted[row[lines["upper"] < 0]] = True, True, True
+    verified, falsified = facts.rows["verdict"].eq("verified"), facts.rows["verdict"].eq("falsified")
+    not_carried = (verified & ~(bounded & ~open_)) | (falsified & ~refuted)
     conflicts = [
-        Conflict("its own numbers do not carry its verdict", (Claim(int(row), str(rows["verdict"][row])),))
-        for row in rows.index[~carried]
+        Conflict("its own numbers do not carry its verdict", (Claim(int(row), str(facts.rows["verdict"][row])),))
+        for row in facts.rows.index[not_carried]
     ]
-    return Result(len(rows), conflicts)
+    return Result(int((verified | falsified).sum()), conflicts)
+
+
+def _lines(facts: Facts, of_rows: pd.Series[bool], names: list[str], statuses: Collection[str]) -> pd.DataFrame:
+    """Columns of the lines of some rows that ended with one of the statuses."""
+    asked = facts.where(of_rows) & facts.lines["status"].isin(list(statuses)).to_numpy()
+    return facts.lines[["row", "target", *names]][asked]
+
+
+def _of(values: pd.Series[float], lines: pd.DataFrame) -> NDArray[np.float64]:
+    """For each line its row's value."""
+    return np.asarray(values.to_numpy()[lines["row"].to_numpy()])
 
 
 def _result(tested: int, wrong: pd.DataFrame, message: str, said: str, against: str = "") -> Result:

@@ -17,6 +17,7 @@ from bench.pairing.result import Pairing, Timed
 from bench.pairing.side import Described
 from bench.row import Row
 from bench.statistics import Interval
+from networks.errors import PairingError
 
 PARTS = {
     "wall_s": "seconds",
@@ -40,6 +41,11 @@ def compared(pairing: Pairing) -> Comparison:
     return Comparison(base, head, (_answers(pairing), _times(pairing)), tuple(_notes(pairing)))
 
 
+def not_compared(base: str, head: str, why: PairingError) -> Comparison:
+    """What is to be said where a side could not be measured."""
+    return Comparison(base, head, (), (str(why),))
+
+
 def _named(side: Described) -> str:
     version = side.versions.get("relubench", "of unknown version")
     dirty = "-dirty" if (side.commit or "").endswith("-dirty") else ""
@@ -48,12 +54,33 @@ def _named(side: Described) -> str:
 
 
 def _notes(pairing: Pairing) -> Iterator[str]:
-    if pairing.same_source:
+    found, count = pairing.interval()
+    if count:
+        yield f"HEAD takes {_told(found)} times BASE's time; above {pairing.rules.threshold:g} it is too slow."
+    unequal = _unequal_packages(*pairing.sides.values())
+    if unequal:
+        yield f"The two have other packages: {unequal}."
+    elif pairing.same_source:
         yield "Both sides run the same source: the ratio shows this machine's noise."
     yield f"{2 * pairing.rounds} pairs of measurements a cell, in {pairing.rounds} rounds of A B B A."
     if len(pairing.load) > 1:
-        yield f"Load average {min(pairing.load):g} to {max(pairing.load):g} on processors {pairing.cores}."
+        yield f"Load average {min(pairing.load):g} to {max(pairing.load):g}, on processor {pairing.cores}."
+    cpu, count = pairing.interval("cpu_s")
+    if pairing.decision is Decision.SLOWER and count and cpu.low <= pairing.rules.threshold:
+        yield f"Its processor time, {_told(cpu)} times as much, does not show that: it waits, or others disturbed it."
     yield from pairing.notes
+
+
+def _unequal_packages(base: Described, head: Described) -> str:
+    """The packages besides relubench of which the two have other versions."""
+    one, other = base.versions | {"Python": base.python}, head.versions | {"Python": head.python}
+    names = sorted((one.keys() | other.keys()) - {"relubench"})
+    unequal = [name for name in names if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {one.get(name, ABSENT)} and {other.get(name, ABSENT)}" for name in unequal)
+
+
+def _told(found: Interval) -> str:
+    return f"{found.estimate:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def _answers(pairing: Pairing) -> Lane:

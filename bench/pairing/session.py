@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.limits import Limits
-from bench.machine import cores_of
 from bench.pairing.answers import row_of, why_not_timed
+from bench.pairing.cores import quietest_cores
 from bench.pairing.questions import request_of
 from bench.pairing.ratios import Decision, Pair
 from bench.pairing.result import Pairing, Rules, Timed
@@ -69,16 +69,16 @@ class Session:
             pairing.rounds += 1
             total = len(cells) + len(pairing.timed) * max(self.rules.rounds, pairing.rounds)
             for index, timed in enumerate(pairing.timed):
-                self._round(timed, pairing.rounds, ORDERS[(pairing.rounds + index) % 2])
+                self._round(timed, pairing.rounds, ORDERS[(pairing.rounds + index + 1) % 2])
                 self.on_step(timed.planned.cell.describe(), total)
             pairing.load += _load()
         return pairing
 
     def _described(self) -> dict[str, Described]:
         """What both sides are; they import their packages at the same time."""
-        sides = (self.base, self.head)
+        sides, cores = (self.base, self.head), quietest_cores(self.plan.threads)
         for side in sides:
-            side.send(do="describe", cores=list(cores_of(0, self.plan.threads)))
+            side.send(do="describe", cores=cores)
         return {side.name: _importable(side) for side in sides}
 
     def _goes_on(self, pairing: Pairing) -> bool:

@@ -27,7 +27,7 @@ from bench.report.tables import OF_ATTACK
 from networks.errors import InputError
 from networks.files import check_regular
 
-MOST_CELLS = 10_000
+MOST_CELLS = 4_000  # what a browser lists at once; each costs half a millisecond
 BLOCK = 50  # cells that are packed together: opening one unpacks so many
 LOG_BYTES = 8_000  # of the end of a log
 DIGEST = 12  # characters that tell a cell's digest apart

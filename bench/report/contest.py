@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -51,6 +51,7 @@ class Contest:
     lines: pd.DataFrame
     ends: tuple[str, ...]
     settings: int = 1
+    _ratios: dict[tuple[str, str], Interval] = field(default_factory=dict, repr=False)  # each takes a bootstrap
 
     @cached_property
     def competitors(self) -> list[str]:
@@ -108,9 +109,11 @@ class Contest:
 
         The geometric mean over the instances, each with the geometric mean over the settings with which it was asked.
         """
-        logs = self.times[[slower, faster]].dropna().transform(np.log)
-        means = np.exp(logs.groupby(self.instance_of.reindex(logs.index).to_numpy()).mean())
-        return ratio_interval(means[slower], means[faster])
+        if (slower, faster) not in self._ratios:
+            logs = self.times[[slower, faster]].dropna().transform(np.log)
+            means = np.exp(logs.groupby(self.instance_of.reindex(logs.index).to_numpy()).mean())
+            self._ratios[slower, faster] = ratio_interval(means[slower], means[faster])
+        return self._ratios[slower, faster]
 
     def parts_of(self, questions: pd.Index) -> pd.DataFrame:
         """The lines of these questions, of those that solved them."""

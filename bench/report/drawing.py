@@ -11,6 +11,7 @@ from bench.report.render import Figure
 
 INK, PAPER, DARK_INK = "#1f2328", "#ffffff", "#e2e8f0"
 PIXELS = 2.0  # of a PNG, for one of the drawing's own
+LONGEST_SVG = 200_000  # characters
 WIDTH = 640  # of a chart that takes what its container has, where there is none
 PADDING = {"left": 16, "right": 16, "top": 4, "bottom": 4}  # letters are wider on machines that lack the usual fonts
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -53,8 +54,11 @@ class Drawing:
         return _on_paper(self.svg)
 
     def data_url(self) -> str:
-        """An image's source that is light in dark surroundings; the SVG in an image runs no script."""
-        if not self.svg:
+        """An image's source that is light in dark surroundings; the SVG in an image runs no script.
+
+        Pixels take its place where it has so many points that it is long.
+        """
+        if not self.svg or len(self.svg) > LONGEST_SVG:
             return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
         style = f"<style>svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}</style>"
         return f"data:image/svg+xml;base64,{base64.b64encode(_behind_the_tag(self.svg, style).encode()).decode()}"

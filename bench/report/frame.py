@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from bench.choices import BY_PROPAGATION
-from bench.judge import Judgement, judge
-from bench.row import Row
-from bench.store import load_rows, read_line, read_manifest
-from bench.verdict import DONE
+from bench.columns import Columns, joined, scalars, starts
+from bench.judge import Judgement, judge_columns
+from bench.reading import read_table
+from bench.report.endings import CONTRADICTED, DECIDED, OUTCOMES, SKIPPED, SOLVED, UNMEASURED, ends, row_status
+from bench.store import read_line, read_manifest
+
+__all__ = ["CONTRADICTED", "DECIDED", "OUTCOMES", "SKIPPED", "SOLVED", "UNMEASURED", "Run", "load_run", "load_runs"]
 
 # What makes two rows the same question, so that their bounds bracket the same numbers; and what stands for all of it.
 QUESTION = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
 INSTANCE = ["instance"]
-CONTRADICTED = "contradicted"  # the outcome of a row that the judge does not believe
-OUTCOMES = [CONTRADICTED, "failed", "unknown", "falsified", "verified"]  # from the weakest to the strongest
-UNMEASURED = (CONTRADICTED, "failed")  # their bounds and seconds are no measurement
-DECIDED = ("falsified", "verified")
-SOLVED = frozenset({*DONE, "infeasible", "target_reached"})  # how a target ends that lacks nothing for its question
-SKIPPED = "skipped"  # a target that was not asked: no lack where another one decided the instance
-COLLECTIONS = (
-    *("targets", "lower", "upper", "safety", "claimed", "certified", "status", "gap", "stage", "stage_s"),
-    *("enforced", "machine", "counters", "versions", "clip"),
-)
-INTEGERS = ["image", "images", "label", "threads", "seed", "repeat", "target", "steps", "restarts"]
 OF_TARGET = ["target", "lower", "upper", "status", "stage"]
-SECONDS = ["bounds_s", "build_s", "solve_s", "total_s"]
 BY_STAGE = "stage_s."  # before the stage's name, in the columns of `tidy`
 
 
@@ -108,15 +98,17 @@ def load_runs(folders: Iterable[Path]) -> Run:
     """
     kept = _distinct(folders)
     manifests = tuple(map(read_manifest, kept))
-    loaded = [load_rows(folder) for folder in kept]
-    rows = [row for placed, _ in loaded for row, _ in placed]
-    counts = [len(placed) for placed, _ in loaded]
-    judgement = judge(rows, [folder for folder, count in zip(kept, counts, strict=True) for _ in range(count)])
-    frame = without_belief(tidy(rows), judgement.guilty).assign(**_origins(kept, manifests, counts))
-    targets = by_target(rows, frame["instance"])
-    gaps = bound_gaps(targets).reindex(frame.index).where(answers_margins(frame))
-    places = np.array([place for placed, _ in loaded for _, place in placed], dtype=np.int64)
-    notes = tuple(note for folder, (_, notes) in zip(kept, loaded, strict=True) for note in _notes(kept, folder, notes))
+    read = [read_table(folder) for folder in kept]
+    counts = [table.num_rows for table, _ in read]
+    notes = tuple(note for folder, (_, notes) in zip(kept, read, strict=True) for note in _notes(kept, folder, notes))
+    columns = Columns.of(joined(table for table, _ in read))
+    del read  # a million rows are a gigabyte
+    of_run = np.repeat(np.arange(len(kept)), counts)
+    judgement = judge_columns(columns, lambda row: kept[int(of_run[row])])
+    frame = without_belief(tidy(columns), judgement.guilty).assign(**_origins(kept, manifests, counts))
+    targets = by_target(columns, frame)
+    gaps = bound_gaps(targets, len(frame)).where(answers_margins(frame))
+    places = np.column_stack([columns.table["offset"].to_numpy(), columns.table["length"].to_numpy()])
     return Run(kept, frame.assign(bound_gap=gaps), targets, manifests, notes, judgement, places)
 
 
@@ -162,7 +154,7 @@ def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame
     return frame.assign(outcome=frame["outcome"].mask(wrong, CONTRADICTED), solved=frame["solved"].to_numpy() & ~wrong)
 
 
-def tidy(rows: Iterable[Row]) -> pd.DataFrame:
+def tidy(columns: Columns) -> pd.DataFrame:
     """One line a row, scalars only.
 
     Beside the fields of `bench.row.Row`: `instance`, a number for each question (see QUESTION), `clip` as text,
@@ -171,33 +163,29 @@ def tidy(rows: Iterable[Row]) -> pd.DataFrame:
     `reason` (why a row is unknown or failed), every counter as `counter.NAME` and the seconds of every stage as
     `stage_s.NAME`.
     """
-    frame = pd.DataFrame([_scalars(row) for row in rows])
-    integers = [name for name in INTEGERS if name in frame]
-    typed = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(SECONDS, "float64"))
-    return typed.assign(instance=typed.groupby(QUESTION, dropna=False, sort=False).ngroup())
+    frame = scalars(columns.table)
+    frame["clip"] = _clips(columns.table)
+    frame["instance"] = frame.groupby(QUESTION, dropna=False, sort=False).ngroup().astype("int32")
+    frame["target_count"] = columns.lengths
+    for name in ("lower", "upper"):
+        frame[f"{name}_min"] = _minima(columns.lengths, columns.lines[name].to_numpy())
+    return frame.assign(**ends(columns, frame))
 
 
-def _scalars(row: Row) -> dict[str, Any]:
-    kept = {item.name: getattr(row, item.name) for item in fields(Row) if item.name not in COLLECTIONS}
-    status = row_status(row)
-    return kept | {
-        "clip": clip_text(row.clip),
-        "target_count": len(row.targets),
-        "lower_min": _minimum(row.lower),
-        "upper_min": _minimum(row.upper),
-        "status": status if row.kind == "verify" else None,
-        "solved": row.kind == "verify" and _is_solved(row),
-        "tier": _tier(row),
-        "outcome": None if row.kind != "verify" else "failed" if row.error else row.verdict or "unknown",
-        "reason": _reason(row, status),
-        **{f"counter.{name}": value for name, value in row.counters.items()},
-        **{f"{BY_STAGE}{name}": value for name, value in row.stage_s.items()},
-    }
-
-
-def clip_text(clip: tuple[float, float] | None) -> str:
+def _clips(table: pa.Table) -> pd.Series[str]:
     """`none`, or `[0, 1]`."""
-    return "none" if clip is None else f"[{clip[0]:g}, {clip[1]:g}]"
+    limits = table.select(["clip_low", "clip_high"]).to_pandas()
+    codes = limits.groupby(["clip_low", "clip_high"], dropna=False, sort=False).ngroup()
+    texts = [f"[{low:g}, {high:g}]" if low == low else "none" for low, high in limits.drop_duplicates().to_numpy()]
+    return pd.Series(texts, dtype=str).take(codes).reset_index(drop=True)
+
+
+def _minima(lengths: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least of each row's values; NaN where one of them is missing, or all."""
+    minima = np.full(len(lengths), np.nan)
+    if len(values):
+        minima[lengths > 0] = np.minimum.reduceat(values, starts(lengths)[lengths > 0])
+    return minima
 
 
 def answers_margins(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -205,73 +193,37 @@ def answers_margins(rows: pd.DataFrame) -> pd.Series[bool]:
     return rows["goal"].ne("verdict").fillna(True) & rows["outcome"].ne(CONTRADICTED)
 
 
-def row_status(row: Row) -> str:
-    """The status of a row: `error`, else that of the first target that was not solved, else that of the first asked."""
-    if row.error:
-        return "error"
-    asked = [status for status in row.status if status != SKIPPED]
-    return (_unsolved(row) or asked or row.status or ["unknown"])[0]
-
-
-def _unsolved(row: Row) -> list[str]:
-    """The statuses of the targets that were not solved to the end."""
-    passed_over = {SKIPPED} if row.verdict in DECIDED else set()
-    return [status for status in row.status if status not in SOLVED | passed_over]
-
-
-def _is_solved(row: Row) -> bool:
-    """Every target solved; where the verdict was the goal, a verdict suffices."""
-    if row.error:
-        return False
-    return (row.goal == "verdict" and row.verdict in DECIDED) or (bool(row.status) and not _unsolved(row))
-
-
-def _reason(row: Row, status: str) -> str | None:
-    if row.error:
-        return f"error: {row.error.split(':')[0]}"
-    if row.reason:
-        return row.reason
-    if row.verdict != "unknown":
-        return None
-    return "not decided" if status in SOLVED else status.replace("_", " ")  # rows of schema 1 say no reason
-
-
-def _tier(row: Row) -> str | None:
-    """What the verdict rests on; of rows before schema 3 as far as it is plain."""
-    if row.tier or row.kind != "verify":
-        return row.tier
-    if row.verdict == "falsified" and row.witness_single is not None:
-        return "float32" if row.witness_single else "float64"
-    return "certified" if row.verdict == "verified" and row.method in BY_PROPAGATION else None
-
-
-def _minimum(values: list[float | None]) -> float:
-    """NaN where one of the values is missing."""
-    return math.nan if None in values or not values else min(value for value in values if value is not None)
-
-
-def by_target(rows: Iterable[Row], instances: Iterable[int]) -> pd.DataFrame:
+def by_target(columns: Columns, rows: pd.DataFrame) -> pd.DataFrame:
     """One line a row and target.
 
-    Columns: `row` (the line in `tidy`), `instance` as there, `target`, `lower`, `upper`, `status` and `stage`.
+    Columns: `row` (the line in `tidy`), `instance` as there, `target`, `lower`, `upper`, `status` and `stage`; where a
+    row does not say them for each target, `status` is the row's own and `stage` empty.
     """
-    lines: list[dict[str, Any]] = []
-    for index, (row, instance) in enumerate(zip(rows, instances, strict=True)):
-        statuses = row.status if len(row.status) == len(row.targets) else [row_status(row)] * len(row.targets)
-        stages = row.stage if len(row.stage) == len(row.targets) else [""] * len(row.targets)
-        of_targets = zip(row.targets, row.lower, row.upper, statuses, stages, strict=True)
-        where = {"row": index, "instance": instance}
-        lines += [{**where, **dict(zip(OF_TARGET, values, strict=True))} for values in of_targets]
-    frame = pd.DataFrame(lines, columns=["row", *INSTANCE, *OF_TARGET])
-    return frame.astype({"lower": "float64", "upper": "float64"})
+    lines = columns.lines[["row", *OF_TARGET]]
+    row = lines["row"].to_numpy()
+    return lines.assign(
+        instance=rows["instance"].to_numpy()[row],
+        status=_filled(lines["status"].array, row_status(columns)[row]),
+        stage=_filled(lines["stage"].array, pd.Categorical([""])[np.zeros(len(row), dtype=np.int8)]),
+    )[["row", *INSTANCE, *OF_TARGET]]
 
 
-def bound_gaps(targets: pd.DataFrame) -> pd.Series[float]:
-    """For each row the mean over its targets of (best upper bound of any row on that margin) - lower.
+def _filled(words: Any, others: Any) -> pd.Categorical:
+    """Words, those of `others` where they are missing."""
+    categories = words.categories.union(others.categories, sort=False)
+    codes, other_codes = (part.set_categories(categories).codes for part in (words, others))
+    return pd.Categorical.from_codes(np.where(codes < 0, other_codes, codes), categories)
 
-    Rows with a target that has no finite bound are left out.
+
+def bound_gaps(targets: pd.DataFrame, count: int) -> pd.Series[float]:
+    """For each of `count` rows the mean over its targets of (best upper bound of any row on that margin) - lower.
+
+    NaN for rows with a target that has no finite bound.
     """
     best = targets.groupby([*INSTANCE, "target"])["upper"].transform("min")
-    gaps = best - targets["lower"]
-    missing = gaps.isna().groupby(targets["row"]).any()
-    return gaps.groupby(targets["row"]).mean().mask(missing)
+    gaps = pd.Series(np.nan, index=range(count))
+    row = targets["row"].to_numpy()
+    rows, first = np.unique(row, return_index=True)
+    if len(rows):
+        gaps[rows] = np.add.reduceat((best - targets["lower"]).to_numpy(), first) / np.diff([*first, len(row)])
+    return gaps

@@ -13,6 +13,9 @@ from bench.report.render import plain_number
 
 TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
 TIERS = ("float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
+RANKS = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
+TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
+UNTOLD = -1  # the rank of a row that does not say its tier: of several repeats it counts
 EPSILON_FORMAT = {"epsilon": plain_number}
 EPSILON_HEADER = "eps-\nilon"  # in a table that needs the space
 
@@ -29,13 +32,17 @@ def per_instance(labelled: pd.DataFrame) -> pd.DataFrame:
 
     `owes_bounds` says whether margins were asked for and a row has an answer, whatever it is.
     """
-    return once(
-        labelled.assign(owes_bounds=answers_margins(labelled) & ~labelled["outcome"].isin(UNMEASURED)),
+    results = once(
+        labelled.assign(
+            tier_rank=labelled["tier"].map(TIER_RANKS).fillna(UNTOLD),
+            owes_bounds=answers_margins(labelled) & ~labelled["outcome"].isin(UNMEASURED),
+        ),
         [*INSTANCE, "epsilon", "method", "variant", "setup"],
         owes_bounds=("owes_bounds", "any"),
-        tier=("tier", _weakest_tier),
+        tier_rank=("tier_rank", "min"),
         **{name: (name, "median") for name in ["bound_gap", *TIMES]},
     )
+    return results.assign(tier=results["tier_rank"].map(dict(enumerate(TIERS))))
 
 
 def once(rows: pd.DataFrame, keys: Iterable[str], **columns: Any) -> pd.DataFrame:
@@ -45,11 +52,11 @@ def once(rows: pd.DataFrame, keys: Iterable[str], **columns: Any) -> pd.DataFram
     """
     limited = at_limit(rows)
     measured_s = rows["total_s"].where(rows["solved"] | limited)
-    ranked = rows.assign(rank=rows["outcome"].map(OUTCOMES.index), at_limit=limited, measured_s=measured_s)
+    ranked = rows.assign(rank=rows["outcome"].map(RANKS), at_limit=limited, measured_s=measured_s)
     ranked[TIMES] = ranked[TIMES].where(~ranked["outcome"].isin(UNMEASURED))
     always = {"rank": ("rank", "min"), "at_limit": ("at_limit", "any"), "measured_s": ("measured_s", "median")}
     results: pd.DataFrame = ranked.groupby(list(keys), dropna=False, sort=False).agg(**always, **columns).reset_index()
-    return results.assign(outcome=results["rank"].map(OUTCOMES.__getitem__))
+    return results.assign(outcome=results["rank"].map(dict(enumerate(OUTCOMES))))
 
 
 def at_limit(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -58,14 +65,10 @@ def at_limit(rows: pd.DataFrame) -> pd.Series[bool]:
     return open_ & (rows["status"].eq("time_limit") | rows["reason"].eq("time limit"))
 
 
-def _weakest_tier(tiers: pd.Series[str]) -> str | None:
-    """Of the repeats of one instance; None where one does not say."""
-    return None if tiers.isna().any() else min(tiers, key=TIERS.index)
-
-
 def by_setup(results: pd.DataFrame) -> Any:
     """Groups by epsilon and setup, methods in the order of their tightness."""
-    ordered = results.assign(order=results["method"].map(method_rank))
+    order = sorted(results["method"].unique(), key=method_rank)
+    ordered = results.assign(order=results["method"].map({method: rank for rank, method in enumerate(order)}))
     return ordered.groupby(["epsilon", "order", "setup"], dropna=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.choices import SWITCHES
@@ -25,6 +26,7 @@ OF_SOLVER = {
 SETTINGS = {name: OF_SOLVER[name] for name in ("threads", "time_limit_s", "node_limit", "mip_gap")} | {
     name: f", {name} {{}}" for name in SWITCHES
 }
+SEPARATORS = " ,"  # with which a pattern begins
 OF_RUN = {"run": ", run {}"}
 OF_ALL = {"clip": ", clip {}", "device": ", device {}"}
 
@@ -35,24 +37,23 @@ def with_setup(rows: pd.DataFrame) -> pd.DataFrame:
     A switch at its usual value goes without saying: `settings_lines` says what is usual. Runs of one suite are told
     apart, which makes them setups to compare; runs of different suites add up.
     """
-    parts = [_label_method(part) for _, part in rows.groupby("method")]
+    parts = [_variants(part) for _, part in rows[["method", *OF_SOLVER]].groupby("method", observed=True)]
     told = {name: pattern for name, pattern in OF_ALL.items() if _differs(rows, name)}
     repeated = bool(rows.groupby("suite", observed=True)["run"].nunique().gt(1).any())
     rest = joined(rows, told | (OF_RUN if repeated else {}))
-    labelled = pd.concat(parts).reindex(rows.index)
-    return labelled.assign(
-        setup=labelled["method"] + labelled["variant"] + rest, variant=labelled["variant"].map(_bare)
-    )
+    variant = pd.concat(parts).reindex(rows.index)
+    return rows.assign(setup=rows["method"] + variant + rest, variant=variant.str.strip(SEPARATORS))
 
 
-def _label_method(rows: pd.DataFrame) -> pd.DataFrame:
+def _variants(rows: pd.DataFrame) -> pd.Series[str]:
+    """What of the settings differs between the rows of one method; empty without a solver."""
     patterns = {name: pattern for name, pattern in OF_SOLVER.items() if _differs(rows, name)}
     common = _common_limit(rows)
     usual: dict[str, Any] = {**USUAL, **common}
     limits = rows["time_limit_s"].fillna(math.inf) if common else rows["time_limit_s"]  # what has none says so then
     given = rows.assign(time_limit_s=limits)
     said = given.assign(**{name: given[name].where(given[name] != value) for name, value in usual.items()})
-    return rows.assign(variant=joined(said, patterns).where(rows["solver"].notna(), ""))
+    return joined(said, patterns).where(rows["solver"].notna(), "")
 
 
 def _common_limit(rows: pd.DataFrame) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _differs(rows: pd.DataFrame, name: str) -> bool:
 
 def _bare(text: str) -> str:
     """A pattern's text without the separator that it begins with."""
-    return text.strip(" ,")
+    return text.strip(SEPARATORS)
 
 
 def settings_lines(rows: pd.DataFrame) -> list[str]:
@@ -107,11 +108,13 @@ def constants(rows: pd.DataFrame, patterns: dict[str, str]) -> list[str]:
 
 def joined(rows: pd.DataFrame, patterns: dict[str, str]) -> pd.Series[str]:
     """The columns' values written by their patterns one behind the other, missing values left out."""
-    text = pd.Series("", index=rows.index, dtype=str)
+    text = np.full(len(rows), "", dtype=object)
     for name, pattern in patterns.items():
-        values = [pattern.format(value) if pd.notna(value) else "" for value in rows[name]]
-        text += pd.Series(values, index=rows.index, dtype=str)
-    return text.str.replace("clip none", "no clip").str.replace("time limit inf s", "no time limit")
+        codes, values = pd.factorize(rows[name])
+        written = [pattern.format(value) for value in values]
+        text += np.array([*written, ""], dtype=object)[codes]  # the code of what is missing is -1
+    said = pd.Series(text, index=rows.index, dtype=str)
+    return said.str.replace("clip none", "no clip").str.replace("time limit inf s", "no time limit")
 
 
 def method_rank(method: Any) -> tuple[int, str]:

@@ -69,7 +69,8 @@ def _came(labelled: pd.DataFrame) -> pd.DataFrame:
     """One line an instance, setup and stage that it came to, with the stage's median seconds over repeats."""
     columns = [name for name in labelled if str(name).startswith(BY_STAGE)]
     keys = [*INSTANCE, "epsilon", "setup"]
-    spent = labelled.melt(keys, columns, var_name="stage", value_name="spent_s").dropna(subset="spent_s")
+    staged = labelled[labelled[columns].notna().any(axis=1)]
+    spent = staged.melt(keys, columns, var_name="stage", value_name="spent_s").dropna(subset="spent_s")
     spent["stage"] = spent["stage"].str.removeprefix(BY_STAGE)
     return spent.groupby([*keys, "stage"], dropna=False)["spent_s"].median().reset_index()
 
@@ -81,8 +82,11 @@ def _seconds(came: pd.DataFrame) -> pd.DataFrame:
 
 def _decided(labelled: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """One line an instance, setup and target that a stage decided, with the latest such stage of all repeats."""
-    lines = targets.join(labelled[["epsilon", "setup"]], on="row", how="inner")
-    ranked = lines[lines["stage"] != ""].assign(rank=lambda lines: lines["stage"].map(_rank))
+    decided = targets[targets["stage"].ne("")]
+    lines = decided.assign(stage=decided["stage"].astype(str)).join(
+        labelled[["epsilon", "setup"]], on="row", how="inner"
+    )
+    ranked = lines.assign(rank=lines["stage"].map({stage: _rank(stage) for stage in lines["stage"].unique()}))
     return _latest(ranked, [*INSTANCE, "epsilon", "setup", "target"])
 
 

@@ -15,6 +15,7 @@ from bench.report.render import Format, Table, count, ratio
 
 SAME = [*INSTANCE, "method", "solver", "solver_version", "threads", "time_limit_s", "mip_gap", "device"]
 SIZES = {"counter.binaries": "bina-\nries", "counter.rows": "rows"}
+MEASURED = ["outcome", "measured_s", "at_limit", *SIZES]
 TITLE = "What the switches do"
 
 
@@ -62,14 +63,19 @@ def _per_settings(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(settings: pd.DataFrame, switch: str) -> Iterator[pd.DataFrame]:
     """For every method, solver and value: its lines beside those of the first value that occurs, as `NAME_other`."""
+    if settings[switch].nunique() < 2:
+        return
     others = [name for name in [*SAME, *SWITCHES] if name != switch]
-    for _, part in settings.groupby(["method", "solver"]):
-        usual, *values = [value for value in SWITCHES[switch] if value in set(part[switch])] or [""]
-        for value in values:
-            first, other = part[part[switch] == value], part[part[switch] == usual]
-            pairs = first.merge(other, on=others, suffixes=("", "_other"))
+    numbered = settings.assign(others=settings.groupby(others, dropna=False, sort=False).ngroup())[
+        ["others", "method", "solver", switch, *MEASURED]
+    ]
+    for _, part in numbered.groupby(["method", "solver"], observed=True):
+        first_of = [value for value in SWITCHES[switch] if value in set(part[switch].unique())]
+        for value in first_of[1:]:
+            first, other = part[part[switch] == value], part[part[switch] == first_of[0]]
+            pairs = first.merge(other, on=["others", "method", "solver"], suffixes=("", "_other"))
             if len(pairs):
-                yield pairs.assign(switch=switch, value=f"{value} / {usual}")
+                yield pairs.assign(switch=switch, value=f"{value} / {first_of[0]}")
 
 
 def _compared(pairs: pd.DataFrame) -> dict[str, Any]:

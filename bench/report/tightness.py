@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.report.frame import INSTANCE, answers_margins
 from bench.report.instances import EPSILON_FORMAT, by_setup, flat
@@ -59,35 +61,37 @@ COST_TERM = "Total seconds of one method over those of another, on the instances
 
 
 def _lines(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[dict[str, Any]]:
-    bounds = targets.join(labelled[["epsilon", "method", "variant", "total_s"]], on="row", how="inner")
+    place = labelled.index.get_indexer(pd.Index(targets["row"]))
+    bounds, of_line = targets.loc[place >= 0, ["row", *INSTANCE, "target", "lower"]], place[place >= 0]
+    methods = labelled["method"].astype("category")
+    bounds = bounds.assign(method=methods.array[of_line], total_s=labelled["total_s"].to_numpy()[of_line])
     lines: list[dict[str, Any]] = []
-    for variant, part in _by_variant(bounds):
-        for epsilon, here in part.groupby("epsilon"):
-            compared = compare_methods(here)
+    for variant, of_variant in _by_variant(labelled):
+        for epsilon in sorted(labelled.loc[of_variant, "epsilon"].unique()):
+            here = of_variant & labelled["epsilon"].eq(epsilon).to_numpy()
+            compared = compare_methods(bounds[here[of_line]])
             lines += [{"epsilon": epsilon, "variant": variant, **compared}] if compared else []
     return sorted(lines, key=lambda line: line["epsilon"])
 
 
-def _by_variant(bounds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each variant with the methods that have no other: interval bounds or a method with one solver, for instance."""
-    single = bounds.groupby("method")["variant"].transform("nunique") == 1
-    for variant in sorted(bounds.loc[~single, "variant"].unique()) or [""]:
-        yield str(variant), bounds[single | (bounds["variant"] == variant)]
+def _by_variant(labelled: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each variant with the rows of the methods that have no other: bounds by propagation, or one solver's."""
+    kinds = labelled.groupby("method")["variant"].nunique()
+    single = labelled["method"].isin(kinds.index[kinds == 1]).to_numpy()
+    for variant in sorted(labelled.loc[~single, "variant"].unique()) or [""]:
+        yield str(variant), single | labelled["variant"].eq(variant).to_numpy()
 
 
 def compare_methods(bounds: pd.DataFrame) -> dict[str, float]:
-    """Means over common targets and ratios of time, from `by_target` lines with `method` and `total_s`.
+    """Means over common targets and ratios of time, from lines of `by_target` with `method` and `total_s`.
 
     Empty where fewer than two methods have a bound in common.
     """
-    keys = [*INSTANCE, "target"]
-    lower = _spread(bounds, keys, "lower")
+    lower = _spread(bounds, [*INSTANCE, "target"], "lower")
     if lower.shape[1] < 2 or not len(lower):
         return {}
-    spent = _spread(bounds, INSTANCE, "total_s")
-    seconds_of = (
-        spent.loc[lower.reset_index().set_index(INSTANCE).index.unique().intersection(spent.index)].sum().to_dict()
-    )
+    spent = _spread(bounds.drop_duplicates("row"), INSTANCE, "total_s")
+    seconds_of = spent[spent.index.isin(lower.index)].sum().to_dict()
     methods = [str(method) for method in lower.columns]
     means = {method: float(lower[method].mean()) for method in methods}
     pairs = [(slow, fast) for fast, slow in itertools.pairwise(methods) if seconds_of.get(fast) and slow in seconds_of]
@@ -95,7 +99,14 @@ def compare_methods(bounds: pd.DataFrame) -> dict[str, float]:
 
 
 def _spread(bounds: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
-    """One column a method that has values; only the lines that all of them have."""
-    medians = bounds.groupby([*keys, "method"], dropna=False)[value].median().unstack("method")
-    present = medians.dropna(axis=1, how="all").dropna()
+    """One column a method that has values, by instance; medians over repeats, of lines that all methods have."""
+    methods = bounds["method"].cat.categories
+    group = bounds.groupby(keys, sort=False).ngroup().to_numpy()
+    cells = group.astype(np.int64) * len(methods) + bounds["method"].cat.codes.to_numpy()
+    medians = bounds[value].groupby(cells).median()
+    grid = np.full((int(group.max(initial=-1)) + 1, len(methods)), np.nan)
+    grid.flat[medians.index.to_numpy()] = medians.to_numpy()
+    instance = np.zeros(len(grid), dtype=np.int64)
+    instance[group] = bounds[INSTANCE[0]]
+    present = pd.DataFrame(grid, index=instance, columns=methods.astype(str)).dropna(axis=1, how="all").dropna()
     return present[sorted(map(str, present.columns), key=method_rank)]

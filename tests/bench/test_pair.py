@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.machine import usable_cores
 from bench.pairing import session
 from tests.bench.made_side import OUTCOME, WARMED, made_side, slower
 from tests.bench.suites import write_suite
@@ -17,6 +18,13 @@ from tests.installations import this_one
 
 CELLS = 6
 LYING = WARMED | {"outcome": OUTCOME | {"verdict": "falsified"}}
+
+
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Made sides measure nothing: no processor needs to be looked for."""
+    if "itself" not in request.node.name:
+        monkeypatch.setattr(session, "quietest_cores", lambda count: usable_cores()[:count])
 
 
 @pytest.fixture
@@ -54,6 +62,13 @@ def test_a_side_that_dies_is_one_line_and_code_4(suite: Path, relubench: RunComm
     last = ended.err.splitlines()[-1]
     assert last.startswith("relubench: error: head (")
     assert last.endswith("ended with exit code 1; its last words: out of tokens")
+
+
+def test_a_side_that_dies_is_told_in_the_other_outputs_too(suite: Path, relubench: RunCommand, tmp_path: Path) -> None:
+    ended = pair(relubench, suite, "--github", "--markdown", tmp_path / "pair.md", measure="sys.exit(1)")
+    assert ended.code == 4
+    assert ended.out.startswith("::error title=relubench::nothing could be compared; head (")
+    assert "ended with exit code 1" in (tmp_path / "pair.md").read_text()
 
 
 def test_every_output_says_the_same(
@@ -100,7 +115,7 @@ def test_the_record_has_every_measurement(suite: Path, relubench: RunCommand, tm
         (["--threshold", "nan"], "threshold is nan; expected"),
         (["--rounds", "2"], "rounds is 2; expected at least 3"),
         (["--max-rounds", "2"], "max rounds is 2; expected"),
-        (["--timeout", "0"], "hard_limit_s is 0.0; expected a number of seconds above 0"),
+        (["--hard-limit", "0"], "hard_limit_s is 0.0; expected a number of seconds above 0"),
         (["--json", "--github"], "--json, --github all print to the standard output"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from bench.compare.comparison import Level
 from bench.limits import Limits
+from bench.machine import usable_cores
 from bench.pairing import session
 from bench.pairing.comparison import compared
 from bench.pairing.ratios import LEAST_CELLS, Decision
@@ -17,12 +18,18 @@ from bench.pairing.session import Session
 from bench.pairing.side import Side
 from bench.plan import Plan
 from networks.errors import InputError, PairingError
-from tests.bench.made_side import OUTCOME, TIMING, WARMED, made_side, requests_of, slower
+from tests.bench.made_side import DESCRIBED, OUTCOME, TIMING, WARMED, made_side, requests_of, slower
 from tests.bench.suites import plan_of
 
 CELLS = 6
 QUICK = Rules(max_rounds=3)
 DIES = "sys.stderr.write('no licence\\n'); os._exit(7)"
+
+
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made sides measure nothing: no processor needs to be looked for."""
+    monkeypatch.setattr(session, "quietest_cores", lambda count: usable_cores()[:count])
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def test_a_round_measures_each_cell_in_turns_and_every_other_one_mirrored(tmp_pa
     asked = [(name, found) for name, found in requests_of(tmp_path) if found["do"] == "measure"]
     sides = "".join("AB"[name == "head"] for name, _ in asked)
     orders = [sides[place : place + 4] for place in range(0, len(sides), 4)]
-    assert orders == ["BAAB", "ABBA"] * 3 + ["ABBA", "BAAB"] * 3 + ["BAAB", "ABBA"] * 3
+    assert orders == ["ABBA", "BAAB"] * 3 + ["BAAB", "ABBA"] * 3 + ["ABBA", "BAAB"] * 3
     assert {found["calls"] for _, found in asked} == {2}
     assert all(len(timed.pairs) == 6 for timed in pairing.timed)
     assert compared(pairing).exit_code == 0
@@ -84,6 +91,15 @@ def test_what_is_not_clear_is_measured_on_and_passes_in_the_end(tmp_path: Path, 
     assert pairing.decision is Decision.UNDECIDED
     assert compare.exit_code == 0
     assert [finding.what for finding in compare.lanes[1].at(Level.WARNING)] == ["time"]
+
+
+@pytest.mark.parametrize(("cpu_s", "doubted"), [(0.0101, True), (0.0131, False)])
+def test_a_slowdown_that_processor_time_does_not_show_is_doubted_in_words(
+    cpu_s: float, doubted: bool, tmp_path: Path, plan: Plan
+) -> None:
+    compare = compared(paired(tmp_path, plan, measure=slower(1.3) | {"cpu_s": cpu_s}))
+    assert compare.exit_code == 1
+    assert any("processor time" in note for note in compare.notes) is doubted
 
 
 def test_faster_is_fine(tmp_path: Path, plan: Plan) -> None:
@@ -210,6 +226,13 @@ def test_a_side_that_hangs_is_given_up(tmp_path: Path, plan: Plan, monkeypatch: 
 def test_an_installation_that_has_no_such_setting_is_told(tmp_path: Path, plan: Plan) -> None:
     pairing = paired(tmp_path, plan, base={"warm": WARMED | {"left_out": ["start"]}})
     assert list(pairing.notes) == ["base does not know the setting start: left out where it has its usual value"]
+
+
+def test_other_packages_are_told(tmp_path: Path, plan: Plan) -> None:
+    described = DESCRIBED | {"versions": {"relubench": "1.1", "torch": "2.7"}}
+    notes = compared(paired(tmp_path, plan, describe=described)).notes
+    assert "The two have other packages: torch - and 2.7." in notes
+    assert not any("same source" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bench.choices import REPORT_FILES
-from bench.report.drawing import drawn, merged
+from bench.report.drawing import LONGEST_SVG, Drawing, drawn, merged
 from bench.report.files import Content, write_report
 from bench.report.frame import Run, load_run
 from bench.report.latex import escaped, to_latex
@@ -174,3 +174,9 @@ def test_latex_is_printed(tmp_path: Path, relubench: RunCommand) -> None:
     ended = relubench("report", write_run(tmp_path / "run", [verify_row()]), "--format", "latex")
     assert ended.out.startswith("\\documentclass")
     assert ended.err == ""
+
+
+def test_a_page_shows_pixels_where_lines_would_be_long() -> None:
+    short, long = Drawing(PNG, "<svg></svg>"), Drawing(PNG, f"<svg>{'x' * LONGEST_SVG}</svg>")
+    assert short.data_url().startswith("data:image/svg+xml;base64,")
+    assert long.data_url().startswith("data:image/png;base64,")

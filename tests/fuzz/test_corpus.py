@@ -77,7 +77,7 @@ ENDS = {
         "not_utf_8.jsonl": TORN,
         "nul_bytes.jsonl": TORN,
         "surrogate_in_a_key.jsonl": "line 1: not JSON",
-        "text_of_30_digits.jsonl": "line 1: image: input should be a valid integer",
+        "text_of_30_digits.jsonl": "line 1: image: expected `int | null`, got `str`",
         "verdict_of_no_kind.jsonl": "line 1: verdict is 'proved'; expected one of verified, falsified, unknown",
     },
     "state_dicts": {

@@ -17,8 +17,8 @@ from bench.report.networks import Network, networks_of
 from bench.report.render import Figure, Section
 
 MOST_POINTS, FEWEST_POINTS = 2_000, 200  # of a figure
-ALL_POINTS = 20_000  # of all figures together, by which a page stays small
-A_NETWORK = 8  # figures of it, about
+ALL_POINTS = 15_000  # of all figures together, by which a page stays small: a point takes some 250 bytes
+A_NETWORK = 13  # figures of it, where three solvers answer three methods
 
 
 def figures_sections(run: Run) -> list[Section]:

@@ -31,7 +31,8 @@ def tightness_figure(network: Network, names: Sequence[str], rows: pd.DataFrame,
     shown_names = [name for name in names if name in set(lines[NAME])]
     if len(medians) < 2:
         return None
-    points = described(gathered(lines, ("total_s", "gap"), [NAME], limit), rows)
+    points = gathered(lines, ("total_s", "gap"), [NAME], limit)
+    points = described(points, rows, [NAME, "total_s", "gap", "count"])
     axes = {
         "x": seconds_axis("total_s", "time", alt.X),
         "y": alt.Y("gap:Q", title="bound gap", scale=alt.Scale(type="log", nice=False, padding=6), axis=power_axis()),

@@ -26,7 +26,8 @@ def scatter_figure(network: str, contest: Contest, rows: pd.DataFrame, limit: in
         return None
     kinds = ["both", f"only {first}", f"only {other}", "neither"]
     kinds = [kind for kind in kinds if points["solved"].eq(kind).any()]
-    shown = described(gathered(points, ("first_s", "other_s"), ["solved"], limit), rows)
+    shown = gathered(points, ("first_s", "other_s"), ["solved"], limit)
+    shown = described(shown, rows, ["first_s", "other_s", "solved", "count"])
     shown["time"] = [f"{seconds(a)} and {seconds(b)}" for a, b in zip(shown["first_s"], shown["other_s"], strict=True)]
     together = len(shown) < len(points)
     marks = chart(shown.assign(who=f"{first} and {other}", ended="solved by " + shown["solved"])).mark_point(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,10 @@ TOLD = {"instance": "instance", "who": "by", "time": "time", "ended": "ended", "
 FINEST, COARSEST = 0.01, 1.0  # of a decade, the meshes of what is drawn together
 
 
-def described(lines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def described(lines: pd.DataFrame, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Lines of a contest with what their points say: `instance`, `who`, `time`, `ended` and `cell`, as text.
+
+    A page holds every value of these: nothing but `columns` is kept of the others.
 
     Parameters
     ----------
@@ -28,7 +31,7 @@ def described(lines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         The run's.
     """
     of = rows.loc[lines["row"]]
-    return lines.assign(
+    return lines[list(columns)].assign(
         instance=[instance_text(*values) for values in zip(of["network"], of["image"], of["epsilon"], strict=True)],
         who=lines["competitor"].astype(str),
         time=[seconds(value) if np.isfinite(value) else "-" for value in lines["total_s"]],

@@ -29,7 +29,9 @@ def cactus_figure(network: str, contest: Contest, rows: pd.DataFrame, limit: int
     import altair as alt
 
     curves = [_ranked(_solved(contest, name), "total_s") for name in names]
-    points = described(pd.concat([thinned(curve, limit // len(names)) for curve in curves]), rows)
+    points = described(
+        pd.concat([thinned(curve, limit // len(names)) for curve in curves]), rows, [NAME, "total_s", "rank"]
+    )
     base = chart(points).encode(
         x=seconds_axis("total_s", "time of an instance", alt.X),
         y=alt.Y("rank:Q", title=f"instances {_done(contest)} within that time"),
@@ -50,7 +52,9 @@ def profile_figure(network: str, contest: Contest, rows: pd.DataFrame, limit: in
     names = [name for name in contest.competitors if name in contest.seconds][:MOST]
     factors = pd.DataFrame(times_the_best(contest.seconds[names]), contest.seconds.index, names)
     curves = [_factors_of(contest, name, factors[name]) for name in names]
-    points = described(pd.concat([thinned(curve, limit // len(names)) for curve in curves]), rows)
+    points = described(
+        pd.concat([thinned(curve, limit // len(names)) for curve in curves]), rows, [NAME, "factor", "share"]
+    )
     multiples = alt.Scale(type="log", nice=False)
     base = chart(points).encode(
         x=alt.X("factor:Q", title="times the best one's time", scale=multiples, axis=power_axis()),
@@ -75,6 +79,11 @@ def _stepped(base: Any, contest: Contest, names: Sequence[str]) -> Any:
     look = lined(NAME, list(names) if contest.kind == "method" else sorted(names), methods=contest.kind == "method")
     line = base.mark_line(interpolate="step-after", strokeWidth=2).encode(**look)
     return line + base.mark_circle(size=30, opacity=1).encode(color=look["color"], tooltip=tooltip())
+
+
+def _drawn(curves: Sequence[pd.DataFrame], limit: int) -> pd.DataFrame:
+    """All curves as one frame, with at most `limit` points."""
+    return pd.concat([thinned(curve, limit // len(curves)) for curve in curves])
 
 
 def _solved(contest: Contest, name: str) -> pd.DataFrame:

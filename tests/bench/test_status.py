@@ -31,7 +31,7 @@ from tests.conftest import RELUBENCH, RunCommand, random_network
 from tests.plugins import environment_with
 
 START, EARLIER, LATER = (f"2026-01-0{day}T00:00:00.000+00:00" for day in (2, 1, 3))
-START_S = 60.0  # until a child that imports torch has measured its first cells
+START_S = 120.0  # until a child that imports torch has measured its first cells
 
 
 def row(cell: str, started: str = LATER, **values: Any) -> Row:
@@ -221,11 +221,13 @@ def start_run(home: Path, errors: int, *options: str) -> subprocess.Popen[bytes]
 def test_a_real_run_is_seen_running_dead_and_finished(home: Path, relubench: RunCommand) -> None:
     folder = home / "run"
     child = start_run(home, subprocess.PIPE, "--jobs", "2")
-    seen = wait_for_rows(folder, child, 2)
+    try:
+        seen = wait_for_rows(folder, child, 2)
+    finally:
+        child.send_signal(signal.SIGKILL)
     assert (seen.state, seen.holder and seen.holder.pid) == (State.RUNNING, child.pid)
     assert sum(tally.cells or 0 for tally in seen.counts.tallies) == 10
     assert len(seen.cells) <= 2
-    child.send_signal(signal.SIGKILL)
     _, said = child.communicate(timeout=30)
     assert b"0/10 cells, 0 verified" in said.splitlines()[0]
     assert b"\x1b" not in said  # a file is no terminal

@@ -15,13 +15,13 @@ def content_of(run: Run, *, chapter: bool | None = None, figures: bool = True) -
     Parameters
     ----------
     chapter : bool, optional
-        Whether the tutorial chapter's values stand beside ours; unless given, where the suite is that of the chapter.
+        Whether the tutorial chapter's values stand beside ours; unless given, where a suite is that of the chapter.
     figures : bool
         Whether figures are made, which takes longer than all the tables.
     """
     from bench.report.chapter import chapter_sections
 
-    wanted = run.suite_name == CHAPTER if chapter is None else chapter
+    wanted = CHAPTER in run.suite_name.split(", ") if chapter is None else chapter
     return Content(
         f"Report on {', '.join(run.names)}",
         tuple(_sections(run, figures=figures)),

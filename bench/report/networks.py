@@ -40,6 +40,7 @@ class Network:
 
 @lru_cache(maxsize=1)  # a report's parts ask for the same run one after the other
 def networks_of(run: Run) -> tuple[Network, ...]:
-    """The networks of a run with verifications, by name."""
+    """The networks of a run with verifications, those that were asked most first."""
     verify = run.rows[run.rows["kind"] == "verify"]
-    return tuple(Network(name, with_setup(rows)) for name, rows in by_network(verify))
+    parts = sorted(by_network(verify), key=lambda part: -len(part[1]))
+    return tuple(Network(name, with_setup(rows)) for name, rows in parts)

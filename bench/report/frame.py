@@ -45,8 +45,8 @@ class Run:
         What was passed over while reading.
     judgement : Judgement
         What does not hold among the rows of all runs.
-    places : ndarray, shape (rows, 2), int
-        Where each row's line is in its file: the byte where it begins, and its length.
+    places : ndarray, shape (rows, 3), int
+        Where each row's line is: the place of its run's folder, the byte where it begins in the file, and its length.
     """
 
     folders: tuple[Path, ...]
@@ -69,7 +69,7 @@ class Run:
 
     def folder_of(self, index: int) -> Path:
         """The folder of the run that a row is of; the row's arrays and its log lie below it."""
-        return self.folders[self.rows["run"].cat.codes[index]]
+        return self.folders[int(self.places[index, 0])]
 
     def raw(self, index: int) -> str:
         """The JSON text of a row, as it stands in its run's file.
@@ -79,7 +79,7 @@ class Run:
         InputError
             The file cannot be read any more.
         """
-        start, length = self.places[index].tolist()
+        _, start, length = self.places[index].tolist()
         return read_line(self.folder_of(index), (start, length))
 
 
@@ -108,7 +108,7 @@ def load_runs(folders: Iterable[Path]) -> Run:
     frame = without_belief(tidy(columns), judgement.guilty).assign(**_origins(kept, manifests, counts))
     targets = by_target(columns, frame)
     gaps = bound_gaps(targets, len(frame)).where(answers_margins(frame))
-    places = np.column_stack([columns.table["offset"].to_numpy(), columns.table["length"].to_numpy()])
+    places = np.column_stack([of_run, *(columns.table[name].to_numpy() for name in ("offset", "length"))])
     return Run(kept, frame.assign(bound_gap=gaps), targets, manifests, notes, judgement, places)
 
 

@@ -79,7 +79,8 @@ def show_report(
     """Print the report of what was read, and write it where a folder is given."""
     from bench.report.content import content_of
 
-    with_figures = out is not None or format is Format.MARKDOWN
+    written = files if out is not None else ()
+    with_figures = format is Format.MARKDOWN or bool({"html", "markdown", "figures"} & {*written})
     content = content_of(run, chapter=chapter, figures=with_figures)
     _print(run, content, format)
     if out is not None:

@@ -130,7 +130,7 @@ def write_figures(drawings: Mapping[str, Drawing], folder: Path) -> list[str]:
             _write_text(folder, f"{name}.svg", drawing.svg_file())
         with writing(folder / f"{name}.png"):
             (folder / f"{name}.png").write_bytes(drawing.png)
-    return [f"{len(drawings)} figures"]
+    return [f"{len(drawings)} figure{'s' * (len(drawings) != 1)}"]
 
 
 def write_csv(rows: pd.DataFrame, file: IO[bytes]) -> None:

@@ -141,11 +141,16 @@ def run_names(folders: Sequence[Path]) -> list[str]:
     """The folders' own names; where two are the same, as many of the folders above as tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
     depth = next(n for n in itertools.count(1) if len({part[-n:] for part in parts}) == len(parts))
-    return [str(PurePath(*part[-depth:])) for part in parts]
+    return [_writable(str(PurePath(*part[-depth:]))) for part in parts]
 
 
 def _suite_name(folder: Path, manifest: dict[str, Any]) -> str:
-    return str((manifest.get("suite") or {}).get("name") or folder.resolve().name)
+    return _writable(str((manifest.get("suite") or {}).get("name") or folder.resolve().name))
+
+
+def _writable(name: str) -> str:
+    """A folder's name, which need not be text of any encoding, with escapes where it is none."""
+    return name.encode("utf-8", errors="backslashreplace").decode()
 
 
 def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame:

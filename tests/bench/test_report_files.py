@@ -42,7 +42,7 @@ def content(*more: Section) -> Content:
 
 def test_all_files_are_written(run: Run, tmp_path: Path) -> None:
     names = write_report(run, content(), tmp_path / "out")
-    assert names == ["report.html", "report.md", "report.tex", "rows.csv", "rows.parquet", "1 figures"]
+    assert names == ["report.html", "report.md", "report.tex", "rows.csv", "rows.parquet", "1 figure"]
     found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert found == {*names[:-1], "figures/points.svg", "figures/points.png"}
 

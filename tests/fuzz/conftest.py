@@ -110,13 +110,14 @@ def refused_at_most() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+def workplace(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     """Empty, the working folder of this process, with HOME, the caches and temporary files beside it."""
     place = Workplace(tmp_path)
     place.given.mkdir()
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.getbasetemp()))  # matplotlib's own list of fonts
     (place.given / "no-data").mkdir()
     monkeypatch.setenv(data.DATA_VARIABLE, str(place.given / "no-data"))
     monkeypatch.chdir(place.given)

@@ -109,7 +109,7 @@ def page_of(run: Run, title: str, sections: Sequence[Section], drawings: Mapping
     InputError
         The run's rows cannot be read any more.
     """
-    room = PAGE_BYTES - SPARE - len(to_html(title, sections, drawings).encode())
+    room = PAGE_BYTES - SPARE - len(to_html(title, sections, drawings).encode(errors="backslashreplace"))
     cells = embedded_cells(run, min(CELL_BYTES, room), _cells_behind(drawings.values()))
     return to_html(title, sections, drawings, cells)
 

@@ -103,6 +103,7 @@ def load_runs(folders: Iterable[Path]) -> Run:
     notes = tuple(note for folder, (_, notes) in zip(kept, read, strict=True) for note in _notes(kept, folder, notes))
     columns = Columns.of(joined(table for table, _ in read))
     del read  # a million rows are a gigabyte
+    pa.default_memory_pool().release_unused()
     of_run = np.repeat(np.arange(len(kept)), counts)
     judgement = judge_columns(columns, lambda row: kept[int(of_run[row])])
     frame = without_belief(tidy(columns), judgement.guilty).assign(**_origins(kept, manifests, counts))

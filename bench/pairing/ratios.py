@@ -7,7 +7,7 @@ second finds warmer caches) has both signs equally often, as every round has its
 
 Over the cells, the estimate is the geometric mean with a bootstrap interval over the cells. The percentile interval of
 few values is too narrow: its level is raised so that it is as wide as Student's would be (Hesterberg 2015, "What
-teachers should know about the bootstrap", section 5.3, "expanded percentile interval").
+teachers should know about the bootstrap": the expanded percentile interval).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.pairing.side import Timing
 from bench.statistics import CONFIDENCE, Interval, mean_interval
 
 PARTS = ("wall_s", "cpu_s", "bounds_s", "build_s", "solve_s")
-LEAST_CELLS = 5  # fewer are all on one side of any value by chance more often than one time in twenty: 2 ** -4
+LEAST_CELLS = 5  # that all lie above their median happens by chance to one in 32, and to four cells in one of 16
 LEAST_PART_S = 1e-3  # of a part in one measurement: below it the ratio is that of two noises
 
 

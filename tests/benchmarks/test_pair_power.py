@@ -24,7 +24,8 @@ TIMES = 1.3
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     """Cells of 1 to 50 ms."""
-    return write_suite(tmp_path, "mnist_small", images=5, methods=["interval", "lp"] if FULL else ["interval"])
+    images, methods = (5, ["interval", "lp"]) if FULL else (8, ["interval"])
+    return write_suite(tmp_path, "mnist_small", images=images, methods=methods)
 
 
 @pytest.mark.parametrize("times", [1.0, TIMES])

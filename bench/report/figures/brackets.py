@@ -59,9 +59,9 @@ def bracket_figure(run: Run, network: Network) -> Figure | None:
 
 BRACKET_TERM = (
     "Of every instance its hardest target: the one with the least margin found. A bar reaches from the best lower "
-    "bound of a method, by any solver, to that margin; the sign of attack marks it, whatever found it. Where the tightest bar "
-    "has no width the margin is exact. Right of zero is verified, an attack left of zero falsifies. The axis is linear "
-    "near zero, logarithmic far from it."
+    "bound of a method, by any solver, to that margin, which has the sign of an attack, whatever found it. Where the "
+    "tightest bar has no width the margin is exact. Right of zero is verified, an attack left of zero falsifies. The "
+    "axis is linear near zero, logarithmic far from it."
 )
 
 

@@ -20,6 +20,8 @@ NAME = "competitor"
 QUESTION = "question"
 # What makes two solvers' times comparable on an instance.
 ASKED = [*SWITCHES, "time_limit_s", "node_limit", "mip_gap", "threads", "device"]
+TOLD = ["instance", "method", "epsilon", "outcome", "status", "solved", "solver", "solver_version", "bound_gap"]
+COMPARED = [*TOLD, *ASKED, *PARTS]
 SOLVED, FAILED = "solved", "failed"
 
 
@@ -150,7 +152,7 @@ def solver_contests(labelled: pd.DataFrame) -> dict[str, Contest]:
     labelled : DataFrame
         Rows with their setups, of one network.
     """
-    solved = labelled[labelled["solver"].notna()]
+    solved = labelled.loc[labelled["solver"].notna(), COMPARED]  # all columns of a million rows would not fit
     solvers = solved.groupby("method", observed=True)["solver"].nunique()
     methods = sorted(solvers.index[solvers > 1], key=method_rank)
     return {method: _solver_contest(method, solved[solved["method"] == method]) for method in methods}

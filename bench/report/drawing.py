@@ -19,6 +19,7 @@ _text = {"labelColor": "currentColor", "titleColor": "currentColor"}
 # What charts leave to whoever shows them: `currentColor` is the colour of the text around them, light or dark.
 CONFIG: dict[str, Any] = {
     "background": "transparent",
+    "aria": False,  # a label for each point tells less than the text beside the figure, in twice the file
     "font": FONT,
     "padding": 4,
     "view": {"stroke": "transparent"},

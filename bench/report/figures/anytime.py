@@ -20,6 +20,7 @@ from networks.errors import InputError
 TRACE = "trace"
 TRACED = ("milp",)  # the methods whose searches take long enough to be watched
 TRIED = 6  # instances, from the longest search on, until one has traces
+OF_ROW = ["instance", "network", "image", "epsilon", "method", "setup", "solve_s", "outcome", "cell", "arrays"]
 COLUMNS = ["target", "seconds", "incumbent", "bound"]
 KINDS = {"incumbent": [1, 0], "bound": [5, 3]}
 
@@ -59,7 +60,7 @@ ANYTIME_TERM = "Full lines: the least margin that the search has found. Dashed: 
 
 def _longest(run: Run, network: Network) -> pd.DataFrame:
     """The traces of the target with the longest search, of the first instance that has any."""
-    rows = network.labelled
+    rows = network.labelled[OF_ROW]
     rows = rows[rows["method"].isin(TRACED) & rows["arrays"].notna()].sort_values("solve_s", ascending=False)
     for instance in rows["instance"].drop_duplicates().head(TRIED):
         points = pd.DataFrame(_searches(run, rows[rows["instance"] == instance].drop_duplicates("setup")))

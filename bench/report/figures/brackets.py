@@ -18,6 +18,7 @@ from bench.report.render import Figure, number, plain_number, seconds
 LADDER = tuple(method for method in METHOD_ORDER if method != "staged")  # it answers a sign, with any of the others
 ATTACK = "attack"
 MOST = 40  # instances of one figure
+OF_ROW = ["network", "image", "epsilon", "method", "setup", "total_s", "outcome", "cell"]
 ROW = 20  # pixels of an instance
 THINNEST, THICKEST = 3, 15  # pixels of the tightest bracket and of the loosest
 FAINT = 0.5  # of the loosest bracket, which is the largest by far
@@ -59,15 +60,16 @@ def bracket_figure(run: Run, network: Network) -> Figure | None:
 
 BRACKET_TERM = (
     "Of every instance its hardest target: the one with the least margin found. A bar reaches from the best lower "
-    "bound of a method, by any solver, to that margin; `attack` marks it, whatever found it. Where the tightest bar "
-    "has no width the margin is exact. Right of zero is verified, an attack left of zero falsifies. The axis is linear "
-    "near zero, logarithmic far from it."
+    "bound of a method, by any solver, to that margin, which has the sign of an attack, whatever found it. Where the "
+    "tightest bar has no width the margin is exact. Right of zero is verified, an attack left of zero falsifies. The "
+    "axis is linear near zero, logarithmic far from it."
 )
 
 
 def _chosen(network: Network) -> list[int]:
     """Instances that the most methods bounded, as many of every epsilon."""
-    bounded = network.labelled[network.labelled["method"].isin(LADDER) & network.labelled["lower_min"].notna()]
+    rows = network.labelled[["instance", "method", "epsilon", "image", "lower_min"]]
+    bounded = rows[rows["method"].isin(LADDER) & rows["lower_min"].notna()]
     by_instance = bounded.groupby("instance", observed=True)
     frame = by_instance.agg(methods=("method", "nunique"), epsilon=("epsilon", "first"), image=("image", "first"))
     frame = frame.sort_values(["methods", "image"], ascending=[False, True], kind="stable")
@@ -79,8 +81,9 @@ def _chosen(network: Network) -> list[int]:
 def _ends(run: Run, network: Network, instances: Sequence[int]) -> pd.DataFrame:
     """One line an instance and method, and one for the attack: `value`, `upper`, and what a point says of it."""
     targets = run.targets[run.targets["instance"].isin(list(instances))]
-    believed = network.labelled[network.labelled["outcome"] != CONTRADICTED]
-    lines = targets.merge(_of_rows(believed), left_on="row", right_index=True)
+    rows = network.labelled.loc[network.labelled.index.isin(targets["row"]), OF_ROW]
+    believed = rows[rows["outcome"] != CONTRADICTED].astype({"method": object})
+    lines = targets.merge(believed, left_on="row", right_index=True)
     found = lines[lines["upper"].notna()]
     best = found.loc[found.groupby(["instance", "target"])["upper"].idxmin()].sort_values("upper", kind="stable")
     hardest = best.drop_duplicates("instance")
@@ -92,11 +95,6 @@ def _ends(run: Run, network: Network, instances: Sequence[int]) -> pd.DataFrame:
         method=lambda f: f["method"].astype(str)
     )
     return _described(ends[ends["instance"].isin(tightest["instance"])], instances)
-
-
-def _of_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    kept = ["network", "image", "epsilon", "method", "setup", "total_s", "outcome", "cell"]
-    return rows[kept].astype({"method": object})
 
 
 def _described(ends: pd.DataFrame, instances: Sequence[int]) -> pd.DataFrame:

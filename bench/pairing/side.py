@@ -7,7 +7,9 @@ import json
 import os
 import queue
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -156,6 +158,7 @@ class Side:
             if self._process.poll() is None:
                 kill_tree(self._process.pid)
             self._process.wait()
+            _kill_group(self._process.pid)
             self._stderr.close()
             with contextlib.suppress(OSError):  # what was not sent has no reader any more
                 self._requests.close()
@@ -195,6 +198,13 @@ def _start(name: str, python: str, threads: int, stderr: IO[bytes]) -> subproces
         )
     except OSError as error:
         raise InputError(f"--{name} is {python}, which cannot be started: {error.strerror}") from error
+
+
+def _kill_group(leader: int) -> None:
+    """Kill what a side that died by itself has left: its children have its group, and no parent to be found by."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
+            os.killpg(leader, signal.SIGKILL)
 
 
 def _read(answers: IO[bytes], into: queue.SimpleQueue[bytes]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench.compare.comparison import Level
@@ -214,6 +217,18 @@ def test_a_side_that_does_not_answer_is_one_line(
     with pytest.raises(PairingError, match=said) as raised:
         paired(tmp_path, plan, **answers)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="groups of processes are POSIX's")
+def test_what_a_side_that_dies_has_started_ends_with_it(tmp_path: Path, plan: Plan) -> None:
+    start = "subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL)"
+    code = f"import subprocess; open({str(tmp_path / 'pid')!r}, 'w').write(str({start}.pid)); sys.exit(1)"
+    with pytest.raises(PairingError, match="exit code 1"):
+        paired(tmp_path, plan, warm=code)
+    child = int((tmp_path / "pid").read_text())
+    time.sleep(0.2)
+    # Its new parent may take its time to notice that it has ended.
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_side_that_hangs_is_given_up(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,10 +44,11 @@ def _decided(networks: tuple[Network, ...]) -> Table:
     """Methods, each with its best setup, by epsilon: instances decided of those asked, and the median time."""
     wide = pd.concat([pd.DataFrame(), *map(_by_epsilon, networks)])
     epsilons = sorted(map(float, wide.columns))
-    chosen = _spread_out(epsilons)
+    chosen = _asked_most(networks)
     shown = wide[chosen].rename(columns=plain_number).reset_index(names=["network", "method"][-wide.index.nlevels :])
     left_out = len(epsilons) - len(chosen)
-    notes = (f"{left_out} more epsilons are in the tables below.",) if left_out else ()
+    more = f"{left_out} more epsilon{'s' * (left_out != 1)}, in the tables below."
+    notes = (more,) if left_out else ()
     alone = len(networks) == 1
     frame = shown.drop(columns=["network"] if alone else [])
     title = f"Decided at each epsilon, and the median time{f': {networks[0].name}' if alone else ''}"
@@ -68,16 +69,20 @@ def _by_epsilon(network: Network) -> pd.DataFrame:
 
 DECIDED_TERM = (
     "Verified or falsified, of the instances asked, and the median of their times, undecided ones among them. Of every "
-    "method the setup that decides the most, and of those the fastest; its settings stand in the tables below."
+    "method the setup that was asked the most instances, of those the one that decides the most, of those the fastest; "
+    "its settings stand in the tables below."
 )
 
 
 def best_setups(contest: Contest) -> list[str]:
-    """Of every method the setup that decides the largest share, of those the fastest one; in the order of tightness."""
+    """Of every method the setup that was asked the most, of those the one that decides the most, of those the fastest.
+
+    Shares of different instances would not compare. They come in the order of tightness.
+    """
     by_setup = contest.lines.groupby(NAME, observed=True)
     frame = by_setup.agg(share=("done", "mean"), n=("done", "size"), method=("method", "first"))
     frame["mean_s"] = contest.counted.mean()
-    frame = frame.sort_values(["share", "n", "mean_s"], ascending=[False, False, True], kind="stable")
+    frame = frame.sort_values(["n", "share", "mean_s"], ascending=[False, False, True], kind="stable")
     firsts = frame.reset_index().groupby("method", observed=True)[NAME].first()
     return [str(firsts[method]) for method in sorted(firsts.index, key=method_rank)]
 
@@ -87,10 +92,14 @@ def _cell(done: int, n: int, total_s: float) -> str:
     return f"{done:,}/{n:,}" + ("" if np.isnan(total_s) else " " + seconds(total_s).replace(" ", NO_BREAK))
 
 
-def _spread_out(epsilons: list[float]) -> list[float]:
-    """The smallest and the largest, and evenly what lies between."""
-    places = np.linspace(0, len(epsilons) - 1, min(len(epsilons), SHOWN_EPSILONS)).round().astype(int)
-    return [epsilons[place] for place in places]
+def _asked_most(networks: tuple[Network, ...]) -> list[float]:
+    """The epsilons that were asked of the most instances, as many as fit: of equals the ends, and evenly between."""
+    asked = pd.concat([pd.Series(dtype=float), *(network.setups.lines["epsilon"] for network in networks)])
+    counts = asked.value_counts()
+    least = counts.iloc[:SHOWN_EPSILONS].min()
+    often = sorted(map(float, counts.index[counts >= least]))
+    places = np.linspace(0, len(often) - 1, min(len(often), SHOWN_EPSILONS)).round().astype(int)
+    return [often[place] for place in places]
 
 
 def _fastest(networks: tuple[Network, ...]) -> Table:

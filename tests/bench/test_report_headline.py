@@ -52,7 +52,7 @@ def test_each_method_is_shown_with_its_best_setup(tmp_path: Path) -> None:
 def test_more_epsilons_than_fit_are_counted(tmp_path: Path) -> None:
     table = answer(made_run(tmp_path, *(verified(epsilon=k / 100) for k in range(1, 10))))["Decided at each epsilon"]
     assert table.frame.columns.tolist() == ["method", "0.01", "0.03", "0.05", "0.07", "0.09"]
-    assert table.notes == ("4 more epsilons are in the tables below.",)
+    assert table.notes == ("4 more epsilons, in the tables below.",)
 
 
 def test_the_fastest_solver_stands_against_the_next(tmp_path: Path) -> None:
@@ -120,3 +120,17 @@ def test_it_fits_one_screen(tmp_path: Path, width: int) -> None:
     text = printed([headline_section(made_run(tmp_path, *rows))], width)
     assert max(map(len, text)) <= width
     assert len(text) <= 45
+
+
+def test_the_best_setup_is_one_that_was_asked_the_most(tmp_path: Path) -> None:
+    rows = [verify_row(image=image, method="lp") for image in range(3)]
+    easy = verify_row(image=0, method="lp", formulation="textbook", verdict="verified")
+    (line,) = answer(made_run(tmp_path, *rows, easy))["Decided at each epsilon"].frame.to_dict("records")
+    assert line["0.1"].startswith("0/3")
+
+
+def test_an_epsilon_that_little_was_asked_at_gives_way(tmp_path: Path) -> None:
+    rows = [verified(epsilon=k / 100, image=image) for k in range(1, 6) for image in range(2)]
+    table = answer(made_run(tmp_path, *rows, verified(epsilon=0.005)))["Decided at each epsilon"]
+    assert table.frame.columns.tolist() == ["method", "0.01", "0.02", "0.03", "0.04", "0.05"]
+    assert table.notes == ("1 more epsilon, in the tables below.",)

@@ -125,6 +125,8 @@ def scalars(table: pa.Table) -> pd.DataFrame:
     """The columns of single values that `Row` has, words as text; whole numbers and truth values may be missing."""
     names = [name for name in table.column_names if name not in {*LISTS, *APART}]
     texts = {name: table[name].cast(pa.large_string()) for name in names if table[name].type == WORD}
+    # In memory of its own: a text as it was received would keep all that came with it.
+    texts |= {name: pa.chunked_array([table[name].combine_chunks()]) for name in FREE & {*names}}
     columns = [texts.get(name, table[name]) for name in names]
     frame: pd.DataFrame = pa.table(columns, names=names).to_pandas(types_mapper=PANDAS.get, split_blocks=True)
     return frame

@@ -15,12 +15,15 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from bench.choices import SWITCHES
 from bench.row import Row
 
 # Text of which nearly every row has another; all other text is told by a few words.
 FREE = frozenset({"cell", "evidence", "error", "started", "arrays", "log"})
 LISTS = ("targets", "lower", "upper", "status", "gap", "stage", "safety", "claimed")
 SPREAD = {"counters": "counter.", "stage_s": "stage_s."}  # one column a key, of that key behind this
+# Words that are compared and grouped by, and not written on: as text they are as long as all else of a row.
+CODED = frozenset({*SWITCHES, "goal", "network_digest", "dataset", "norm"})
 APART = ("clip_low", "clip_high", "offset", "length")  # which are no fields of `Row`
 LEFT_OUT = ("enforced", "machine", "versions", "certified", "clip")  # `clip` is `clip_low` and `clip_high`
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -122,14 +125,19 @@ def rows_at(table: pa.Table, places: Collection[int]) -> dict[int, Row]:
 
 
 def scalars(table: pa.Table) -> pd.DataFrame:
-    """The columns of single values that `Row` has, words as text; whole numbers and truth values may be missing."""
+    """The columns of single values that `Row` has, words as text, those of CODED as categories.
+
+    Whole numbers and truth values may be missing.
+    """
     names = [name for name in table.column_names if name not in {*LISTS, *APART}]
-    texts = {name: table[name].cast(pa.large_string()) for name in names if table[name].type == WORD}
+    words = [name for name in names if table[name].type == WORD and name not in CODED]
+    texts = {name: table[name].cast(pa.large_string()) for name in words}
     # In memory of its own: a text as it was received would keep all that came with it.
     texts |= {name: pa.chunked_array([table[name].combine_chunks()]) for name in FREE & {*names}}
     columns = [texts.get(name, table[name]) for name in names]
     frame: pd.DataFrame = pa.table(columns, names=names).to_pandas(types_mapper=PANDAS.get, split_blocks=True)
-    return frame
+    coded = {name: frame[name].cat.reorder_categories(sorted(frame[name].cat.categories)) for name in CODED}
+    return frame.assign(**coded)  # they sort as text does
 
 
 PANDAS = {

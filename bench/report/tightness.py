@@ -61,8 +61,11 @@ COST_TERM = "Total seconds of one method over those of another, on the instances
 
 
 def _lines(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[dict[str, Any]]:
-    place = labelled.index.get_indexer(pd.Index(targets["row"]))
-    bounds, of_line = targets.loc[place >= 0, ["row", *INSTANCE, "target", "lower"]], place[place >= 0]
+    row = targets["row"].to_numpy()
+    inside = np.zeros(1 + max(row.max(initial=0), max(labelled.index, default=0)), dtype=bool)
+    inside[labelled.index] = True
+    bounds = targets.loc[inside[row], ["row", *INSTANCE, "target", "lower"]]
+    of_line = labelled.index.get_indexer(pd.Index(bounds["row"]))
     methods = labelled["method"].astype("category")
     bounds = bounds.assign(method=methods.array[of_line], total_s=labelled["total_s"].to_numpy()[of_line])
     lines: list[dict[str, Any]] = []

@@ -106,9 +106,12 @@ def _spread(bounds: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
     methods = bounds["method"].cat.categories
     group = bounds.groupby(keys, sort=False).ngroup().to_numpy()
     cells = group.astype(np.int64) * len(methods) + bounds["method"].cat.codes.to_numpy()
-    medians = bounds[value].groupby(cells).median()
     grid = np.full((int(group.max(initial=-1)) + 1, len(methods)), np.nan)
-    grid.flat[medians.index.to_numpy()] = medians.to_numpy()
+    if np.bincount(cells, minlength=1).max() > 1:
+        medians = bounds[value].groupby(cells).median()
+        grid.flat[medians.index.to_numpy()] = medians.to_numpy()
+    else:
+        grid.flat[cells] = bounds[value].to_numpy()
     instance = np.zeros(len(grid), dtype=np.int64)
     instance[group] = bounds[INSTANCE[0]]
     present = pd.DataFrame(grid, index=instance, columns=methods.astype(str)).dropna(axis=1, how="all").dropna()

@@ -9,18 +9,22 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, get_type_hints
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from bench.choices import SWITCHES
 from bench.row import Row
 
 # Text of which nearly every row has another; all other text is told by a few words.
 FREE = frozenset({"cell", "evidence", "error", "started", "arrays", "log"})
 LISTS = ("targets", "lower", "upper", "status", "gap", "stage", "safety", "claimed")
 SPREAD = {"counters": "counter.", "stage_s": "stage_s."}  # one column a key, of that key behind this
+# Words that are compared and grouped by, and not written on: as text they are as long as all else of a row.
+CODED = frozenset({*SWITCHES, "goal", "network_digest", "dataset", "norm"})
 APART = ("clip_low", "clip_high", "offset", "length")  # which are no fields of `Row`
 LEFT_OUT = ("enforced", "machine", "versions", "certified", "clip")  # `clip` is `clip_low` and `clip_high`
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -33,14 +37,25 @@ def table_of(rows: Sequence[Any], **more: NDArray[np.int64]) -> pa.Table:
     `clip_high`, null without a clip; every counter and the seconds of every stage as `counter.NAME` and `stage_s.NAME`;
     and what `more` has. What is missing is null.
     """
-    columns = {name: pa.array(list(map(attrgetter(name), rows)), kind) for name, kind in _scalars().items()}
-    columns |= {name: _list_column(list(map(attrgetter(name), rows)), _entry(name)) for name in LISTS}
-    clips = [row.clip or (None, None) for row in rows]
+    values = _transposed(rows)
+    columns = {name: pa.array(values[name], kind) for name, kind in _scalars().items()}
+    columns |= {name: _list_column(values[name], _entry(name)) for name in LISTS}
+    clips = [clip or (None, None) for clip in values["clip"]]
     columns |= {"clip_low": pa.array([low for low, _ in clips], pa.float64())}
     columns |= {"clip_high": pa.array([high for _, high in clips], pa.float64())}
     for name, prefix in SPREAD.items():
-        columns |= _spread(list(map(attrgetter(name), rows)), prefix)
+        columns |= _spread(values[name], prefix)
     return pa.table(columns | {name: pa.array(values) for name, values in more.items()})
+
+
+def _transposed(rows: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """The values of each field."""
+    names = [item.name for item in fields(Row)]
+    if not rows:
+        return dict.fromkeys(names, ())
+    # A record of `bench.row.decoder` has the same fields in the same order, and a faster way to all of them.
+    told = msgspec.structs.astuple if isinstance(rows[0], msgspec.Struct) else attrgetter(*names)
+    return dict(zip(names, zip(*map(told, rows), strict=True), strict=True))
 
 
 @cache
@@ -63,13 +78,13 @@ def _entry(name: str) -> pa.DataType:
     return {"targets": pa.int64(), "status": pa.string(), "stage": pa.string()}.get(name, pa.float64())
 
 
-def _list_column(lists: list[list[Any]], kind: pa.DataType) -> pa.Array:
+def _list_column(lists: Sequence[list[Any]], kind: pa.DataType) -> pa.Array:
     offsets = np.zeros(len(lists) + 1, dtype=np.int32)
     np.cumsum(list(map(len, lists)), out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(list(chain.from_iterable(lists)), kind))
 
 
-def _spread(dicts: list[dict[str, float]], prefix: str) -> dict[str, pa.Array]:
+def _spread(dicts: Sequence[dict[str, float]], prefix: str) -> dict[str, pa.Array]:
     names = dict.fromkeys(chain.from_iterable(dicts))
     return {prefix + name: pa.array([values.get(name) for values in dicts], pa.float64()) for name in names}
 
@@ -122,12 +137,19 @@ def rows_at(table: pa.Table, places: Collection[int]) -> dict[int, Row]:
 
 
 def scalars(table: pa.Table) -> pd.DataFrame:
-    """The columns of single values that `Row` has, words as text; whole numbers and truth values may be missing."""
+    """The columns of single values that `Row` has, words as text, those of CODED as categories.
+
+    Whole numbers and truth values may be missing.
+    """
     names = [name for name in table.column_names if name not in {*LISTS, *APART}]
-    texts = {name: table[name].cast(pa.large_string()) for name in names if table[name].type == WORD}
+    words = [name for name in names if table[name].type == WORD and name not in CODED]
+    texts = {name: table[name].cast(pa.large_string()) for name in words}
+    # In memory of its own: a text as it was received would keep all that came with it.
+    texts |= {name: pa.chunked_array([table[name].combine_chunks()]) for name in FREE & {*names}}
     columns = [texts.get(name, table[name]) for name in names]
     frame: pd.DataFrame = pa.table(columns, names=names).to_pandas(types_mapper=PANDAS.get, split_blocks=True)
-    return frame
+    coded = {name: frame[name].cat.reorder_categories(sorted(frame[name].cat.categories)) for name in CODED}
+    return frame.assign(**coded)  # they sort as text does
 
 
 PANDAS = {

@@ -6,6 +6,7 @@ Memory stays far below the text's size; each line is held to be a row as strictl
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from bench.store import ROWS, is_torn
 from networks.errors import InputError
 from networks.files import check_regular
 
-BLOCK_BYTES = 2**24  # decoded at once
+BLOCK_BYTES = 2**18  # decoded at once: few enough for its objects to stay in the processor's cache
+GROUP = 64  # blocks that are handed on together
 SHARE_BYTES = 2**26  # what makes a process of its own worth its start
 MOST_PROCESSES = 4
 NEWLINE = ord("\n")
@@ -67,9 +69,9 @@ def _read_spans(path: Path) -> list[list[pa.Table]]:
     """The blocks of each span of the file; where there are several, each in a process of its own."""
     spans = _spans(path)
     if len(spans) == 1:
-        return [[*_blocks(path, spans[0])]]
+        return [[*_groups(path, spans[0])]]
     with ThreadPoolExecutor(len(spans)) as threads:
-        return [*threads.map(lambda span: _blocks_by_process(path, span), spans)]
+        return [*threads.map(lambda span: _groups_by_process(path, span), spans)]
 
 
 def _spans(path: Path) -> list[Span]:
@@ -85,8 +87,8 @@ def _spans(path: Path) -> list[Span]:
     return [*zip(cuts, [*cuts[1:], size], strict=True)]
 
 
-def _blocks_by_process(path: Path, span: Span) -> list[pa.Table]:
-    """What `_blocks` gives, by a process. Where it fails this one tries itself, and so says what is wrong."""
+def _groups_by_process(path: Path, span: Span) -> list[pa.Table]:
+    """What `_groups` gives, by a process. Where it fails this one tries itself, and so says what is wrong."""
     command = [sys.executable, "-m", __name__, str(path), *map(str, span)]
     blocks = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -97,13 +99,27 @@ def _blocks_by_process(path: Path, span: Span) -> list[pa.Table]:
                 blocks.append(_beside(others, lists))
         except pa.ArrowInvalid:  # it ended in the midst of a block
             process.wait()
-    return blocks if process.returncode == 0 else [*_blocks(path, span)]
+    return blocks if process.returncode == 0 else [*_groups(path, span)]
 
 
 def _beside(table: pa.Table, more: pa.Table) -> pa.Table:
     """The columns of both, each in its own memory, with the metadata of the first."""
     names = [*table.column_names, *more.column_names]
     return pa.table([*table.columns, *more.columns], names=names).replace_schema_metadata(table.schema.metadata)
+
+
+def _groups(path: Path, span: Span) -> Iterator[pa.Table]:
+    """The rows of some whole lines of the file, many together.
+
+    Raises
+    ------
+    InputError
+        A line is JSON and no row.
+    """
+    blocks = _blocks(path, span)
+    while group := [*itertools.islice(blocks, GROUP)]:
+        torn = [offset for block in group for offset in _torn_in(block)]
+        yield joined(group).combine_chunks().replace_schema_metadata({TORN: json.dumps(torn)})
 
 
 def _blocks(path: Path, span: Span) -> Iterator[pa.Table]:
@@ -189,7 +205,7 @@ def _counted_once(table: pa.Table, notes: list[str]) -> tuple[pa.Table, list[str
 def _main(path: str, start: str, end: str) -> None:
     """Write the blocks of a span to standard output, each as an Arrow stream."""
     gc.disable()  # millions of lists, and no cycles
-    for block in _blocks(Path(path), (int(start), int(end))):
+    for block in _groups(Path(path), (int(start), int(end))):
         # What is received in one piece is freed in one: lists are needed for a shorter time than the rest.
         for part in (block.select(LISTS), block.drop_columns([*LISTS])):
             with pa.ipc.new_stream(sys.stdout.buffer, part.schema) as stream:

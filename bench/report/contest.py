@@ -192,7 +192,7 @@ def _lines(
 ) -> pd.DataFrame:
     """One line a question and competitor: medians over repeats and seeds, and of the ends one that lacks something."""
     told = ended.mask(rows["outcome"].eq(CONTRADICTED), CONTRADICTED)
-    words = sorted(set(told) - set(ends)) + list(ends)
+    words = sorted({*told.unique()} - {*ends}) + list(ends)
     ranked = pd.DataFrame(
         {
             QUESTION: questions,

@@ -12,6 +12,13 @@ from bench.report.frame import Run
 from bench.report.instances import by_network
 from bench.report.labels import with_setup
 
+# Of attacks, or what no table and no figure of a network asks for: a million rows are copied a network at a time.
+UNASKED = (
+    *("schema", "images", "steps", "step", "restarts", "falsified", "unknown", "error_rate", "images_per_s", "started"),
+    *("log", "hard_limit_s", "overshoot_s", "memory_limit_mb", "peak_memory_mb", "dataset", "norm"),
+    *("feasibility_tolerance", "integrality_tolerance"),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -21,7 +28,7 @@ class Network:
     ----------
     name : str
     labelled : DataFrame
-        Its verifications, with their setups.
+        Its verifications, with their setups; the columns of UNASKED are left out.
     """
 
     name: str
@@ -41,6 +48,7 @@ class Network:
 @lru_cache(maxsize=1)  # a report's parts ask for the same run one after the other
 def networks_of(run: Run) -> tuple[Network, ...]:
     """The networks of a run with verifications, those that were asked most first."""
-    verify = run.rows[run.rows["kind"] == "verify"]
+    rows = run.rows.drop(columns=[*UNASKED], errors="ignore")
+    verify = rows[rows["kind"] == "verify"]
     parts = sorted(by_network(verify), key=lambda part: -len(part[1]))
     return tuple(Network(name, with_setup(rows)) for name, rows in parts)

@@ -54,7 +54,7 @@ SWITCH_TERMS = (
 def _per_settings(rows: pd.DataFrame) -> pd.DataFrame:
     """One line an instance and settings; switches that mean nothing to a row at their usual value."""
     filled = rows.assign(
-        **{name: rows[name].fillna(values[0]) for name, values in SWITCHES.items()},
+        **{name: rows[name].astype(str).fillna(values[0]) for name, values in SWITCHES.items()},
         **{name: rows.get(name, np.nan) for name in SIZES},
     )
     sizes = {name: (name, "first") for name in SIZES}

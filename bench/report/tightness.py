@@ -61,8 +61,11 @@ COST_TERM = "Total seconds of one method over those of another, on the instances
 
 
 def _lines(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[dict[str, Any]]:
-    place = labelled.index.get_indexer(pd.Index(targets["row"]))
-    bounds, of_line = targets.loc[place >= 0, ["row", *INSTANCE, "target", "lower"]], place[place >= 0]
+    row = targets["row"].to_numpy()
+    inside = np.zeros(1 + max(row.max(initial=0), max(labelled.index, default=0)), dtype=bool)
+    inside[labelled.index] = True
+    bounds = targets.loc[inside[row], ["row", *INSTANCE, "target", "lower"]]
+    of_line = labelled.index.get_indexer(pd.Index(bounds["row"]))
     methods = labelled["method"].astype("category")
     bounds = bounds.assign(method=methods.array[of_line], total_s=labelled["total_s"].to_numpy()[of_line])
     lines: list[dict[str, Any]] = []
@@ -103,9 +106,12 @@ def _spread(bounds: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
     methods = bounds["method"].cat.categories
     group = bounds.groupby(keys, sort=False).ngroup().to_numpy()
     cells = group.astype(np.int64) * len(methods) + bounds["method"].cat.codes.to_numpy()
-    medians = bounds[value].groupby(cells).median()
     grid = np.full((int(group.max(initial=-1)) + 1, len(methods)), np.nan)
-    grid.flat[medians.index.to_numpy()] = medians.to_numpy()
+    if np.bincount(cells, minlength=1).max() > 1:
+        medians = bounds[value].groupby(cells).median()
+        grid.flat[medians.index.to_numpy()] = medians.to_numpy()
+    else:
+        grid.flat[cells] = bounds[value].to_numpy()
     instance = np.zeros(len(grid), dtype=np.int64)
     instance[group] = bounds[INSTANCE[0]]
     present = pd.DataFrame(grid, index=instance, columns=methods.astype(str)).dropna(axis=1, how="all").dropna()

@@ -28,7 +28,8 @@ def tightness_figure(network: Network, names: Sequence[str], rows: pd.DataFrame,
 
     lines = _lines(network, names)
     medians = _medians(lines)
-    shown_names = [name for name in names if name in set(lines[NAME])]
+    there = {*lines[NAME].unique()}
+    shown_names = [name for name in names if name in there]
     if len(medians) < 2:
         return None
     points = gathered(lines, ("total_s", "gap"), [NAME], limit)

@@ -85,6 +85,14 @@ def test_the_wheel_verifies_from_another_folder(fresh: Path, tmp_path: Path) -> 
 
 def test_the_wheel_has_its_suites_and_knows_no_commit(fresh: Path, tmp_path: Path) -> None:
     suites = json.loads(run(fresh / "relubench", "suites", "--json", cwd=tmp_path))
-    assert [suite["suite"] for suite in suites] == ["attacks", "chapter", "quick", "solvers", "switches", "verdicts"]
+    assert [suite["suite"] for suite in suites] == [
+        "attacks",
+        "chapter",
+        "ci",
+        "quick",
+        "solvers",
+        "switches",
+        "verdicts",
+    ]
     code = "from bench.environment import git_commit, versions; print(git_commit(), versions()['relubench'])"
     assert run(fresh / "python", "-c", code, cwd=tmp_path).split()[0] == "None"

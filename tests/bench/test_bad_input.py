@@ -49,7 +49,7 @@ BAD_ARGUMENTS = [
     ((*ATTACK, "-e", "nan"), "epsilon is nan; expected a finite number of at least 0"),
     ((*ATTACK, "--steps", "0"), "steps is 0; expected a whole number from 1 to 1,000,000"),
     ((*ATTACK, "--device", "tpu"), "device is 'tpu'; expected one of auto, cpu, cuda"),
-    (("run", "nosuch"), "suite 'nosuch' is neither a file nor one of attacks, chapter, quick, solvers"),
+    (("run", "nosuch"), "suite 'nosuch' is neither a file nor one of attacks, chapter, ci, quick, solvers"),
     (("report", "nosuch"), "nosuch is not a folder; expected one that `relubench run` wrote"),
     (("train", "nosuch"), "network 'nosuch' is not in the zoo; expected one of mnist_small"),
     (("networks", "nosuch"), "network 'nosuch' is neither a file nor in the zoo"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -144,7 +145,8 @@ def test_a_solution_outside_the_ball_is_recorded_and_makes_no_witness(lies: Lies
 
 def test_a_report_counts_no_liar_as_solved_and_says_so_first(lies: Lies) -> None:
     report = lies.command("report", "run")
-    assert report.out.startswith("Contradictions ")
+    assert report.out.startswith("The answer ")
+    assert re.match(r"\d+ contradictions, of \d+ rows that count as contradicted:", report.out.splitlines()[1])
     csv = lies.command("report", "run", "--format", "csv").out
     frame = pd.read_csv(StringIO(csv))
     guilty = frame[[pair in ACCUSED for pair in zip(frame["solver"], frame["method"], strict=True)]]

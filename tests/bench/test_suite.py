@@ -116,7 +116,7 @@ def test_a_bad_file_is_refused_by_name(text: str, message: str, tmp_path: Path) 
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(SuiteError, match="'nosuch' is neither a file nor one of attacks, chapter, quick, solvers"):
+    with pytest.raises(SuiteError, match="'nosuch' is neither a file nor one of attacks, chapter, ci, quick, solvers"):
         load_suite("nosuch")
 
 
@@ -129,7 +129,7 @@ def test_a_folder_and_a_file_that_is_no_text_are_refused(tmp_path: Path) -> None
 
 
 def test_the_shipped_suites_are_these() -> None:
-    assert list(shipped()) == ["attacks", "chapter", "quick", "solvers", "switches", "verdicts"]
+    assert list(shipped()) == ["attacks", "chapter", "ci", "quick", "solvers", "switches", "verdicts"]
 
 
 @pytest.mark.parametrize("name", list(shipped()))

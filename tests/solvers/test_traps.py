@@ -42,12 +42,12 @@ def test_a_stop_of_highs_that_outlives_its_solve_is_seen(monkeypatch: pytest.Mon
     searches.stops_around_the_optimum(Candidate("highs", get("highs")))
 
     @contextmanager
-    def stopping(highs: Any, stop_above: float) -> Iterator[None]:
+    def watching(highs: Any, trace: object, stop_above: float) -> Iterator[None]:
         if stop_above < math.inf:
             highs.cbMipInterrupt.subscribe(lambda event: event.interrupt())
         yield
 
-    monkeypatch.setattr(highs_, "_stopping", stopping)
+    monkeypatch.setattr(highs_, "_watching", watching)
     with pytest.raises(NotConformingError):
         searches.stops_around_the_optimum(Candidate("highs", get("highs")))
 

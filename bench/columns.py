@@ -17,16 +17,18 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from bench.choices import SWITCHES
-from bench.row import Row
+from bench.row import DECIDED, Row
+from solvers.result import Status
 
 # Text of which nearly every row has another; all other text is told by a few words.
 FREE = frozenset({"cell", "evidence", "error", "started", "arrays", "log"})
-LISTS = ("targets", "lower", "upper", "status", "gap", "stage", "safety", "claimed")
+LISTS = ("targets", "lower", "upper", "status", "gap", "stage", "safety", "claimed", "certified")
+NUMBERS = tuple(name for name in LISTS if name not in ("targets", "status", "stage"))  # one a target
 SPREAD = {"counters": "counter.", "stage_s": "stage_s."}  # one column a key, of that key behind this
 # Words that are compared and grouped by, and not written on: as text they are as long as all else of a row.
 CODED = frozenset({*SWITCHES, "goal", "network_digest", "dataset", "norm"})
 APART = ("clip_low", "clip_high", "offset", "length")  # which are no fields of `Row`
-LEFT_OUT = ("enforced", "machine", "versions", "certified", "clip")  # `clip` is `clip_low` and `clip_high`
+LEFT_OUT = ("enforced", "machine", "versions", "clip")  # `clip` is `clip_low` and `clip_high`
 WORD = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -106,7 +108,7 @@ class Columns:
     lengths : ndarray, shape (rows,), int
         How many targets each row has.
     lines : DataFrame
-        One line a row and target: `row`, `target`, `lower`, `upper`, `gap`, `safety`, `claimed`, `status` and `stage`.
+        One line a row and target: `row`, `target`, `status`, `stage` and NUMBERS.
         What is missing is NaN; so is what a row does not say for each of its targets.
     statuses : (ndarray, Categorical)
         How many statuses each row has, and all of them: a row that failed has one and no target.
@@ -122,11 +124,21 @@ class Columns:
         """The columns of a table as `table_of` makes it."""
         lengths, targets = _flat(table, "targets")
         lines: dict[str, Any] = {"row": repeated(lengths), "target": _narrow(targets)}
-        lines |= {name: _aligned(table, name, lengths) for name in ("lower", "upper", "gap", "safety", "claimed")}
+        lines |= {name: _aligned(table, name, lengths) for name in NUMBERS}
         own, words = statuses = _flat_words(table, "status")
         lines["status"] = words if np.array_equal(own, lengths) else _aligned_words(own, words, lengths)
         lines["stage"] = _aligned_words(*_flat_words(table, "stage"), lengths)
         return cls(table.drop_columns([*LISTS]), lengths, pd.DataFrame(lines, copy=False), statuses)
+
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """Which rows failed, as `bench.row.failed` says."""
+        error = self.table["error"].to_pandas()
+        lengths, words = self.statuses
+        by_solver = np.zeros(len(lengths), dtype=bool)
+        by_solver[repeated(lengths)[words == Status.ERROR]] = True
+        decided = self.table["verdict"].to_pandas().isin(DECIDED).to_numpy()
+        return np.asarray((error.notna() & error.ne("")).to_numpy() | (by_solver & ~decided))
 
 
 def rows_at(table: pa.Table, places: Collection[int]) -> dict[int, Row]:

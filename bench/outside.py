@@ -13,7 +13,8 @@ from typing import Annotated
 import msgspec
 
 from bench.outline import Outline
-from bench.progress import Counts, Line, Running, SeenRow, failed
+from bench.progress import Counts, Line, Running, SeenRow
+from bench.row import failed
 from bench.store import PLAN, ROWS, RUNNING, read_manifest
 from networks.errors import InputError
 from networks.files import check_regular, read_regular

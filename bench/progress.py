@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from bench.row import failed
 from bench.verdict import Verdict
-from solvers.result import Status
 
 if TYPE_CHECKING:
     from bench.row import Row
@@ -62,11 +62,6 @@ class Left(NamedTuple):
 
     seconds: float
     least: bool = False
-
-
-def failed(row: Row | SeenRow) -> bool:
-    """Whether the harness or the solver failed: the next run of the suite tries the cell again."""
-    return row.error is not None or Status.ERROR in row.status
 
 
 @dataclass(slots=True)

@@ -7,17 +7,22 @@ import math
 import re
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
 from bench.outcome import plain
 from bench.verdict import Verdict
 from networks.files import shown
+from solvers.result import Status
+
+if TYPE_CHECKING:
+    from bench.progress import SeenRow
 
 SCHEMA_VERSION = 4
 MOST = 2**53  # beyond, a column with a gap, of doubles, would hold another integer
 Int = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+DECIDED = (Verdict.VERIFIED, Verdict.FALSIFIED)
 WORDS = {"kind": ("verify", "attack"), "verdict": (*(verdict.value for verdict in Verdict), None)}
 
 
@@ -202,6 +207,15 @@ class Row:
         """
         record = decode(line if isinstance(line, bytes) else _encoded(line))
         return cls(**{item.name: getattr(record, item.name) for item in fields(cls)})
+
+
+def failed(row: Row | SeenRow) -> bool:
+    """Whether the cell has no answer because the harness, its process or its solver failed.
+
+    A limit is no failure. Neither is a solver's error at one target where another one decided the verdict.
+    `bench.columns.Columns.failed` says the same of many rows.
+    """
+    return bool(row.error) or (Status.ERROR in row.status and row.verdict not in DECIDED)
 
 
 def decode(line: bytes) -> Any:

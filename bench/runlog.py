@@ -106,7 +106,7 @@ def in_words(cell: Cell) -> str:
 def log_row(row: Row) -> None:
     """The end of a cell: what came of it, how long it took, and why."""
     from bench.limits import killed_past
-    from bench.progress import failed
+    from bench.row import failed
 
     took = "" if row.total_s is None else f" in {row.total_s:.3f} s"
     if failed(row):

@@ -16,8 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.environment import utc_now
-from bench.progress import failed
-from bench.row import Row, strict_json
+from bench.row import Row, failed, strict_json
 from networks.errors import InputError
 from networks.files import check_no_pipe, read_regular
 

@@ -115,7 +115,7 @@ class Display(ABC):
     def on_row(self, row: Row) -> None:
         """A cell has ended; what failed or was killed is told above the table."""
         from bench.limits import killed_past
-        from bench.progress import failed
+        from bench.row import failed
 
         self.counts.add(row)
         what = " ".join(part for part in (row.network, row.method, row.solver) if part)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.compare.comparison import WRONG, Excluded, Finding, Lane, Level
-from bench.compare.pairs import CLOSED_FORM, Pair, clock_of, failed, words_of
+from bench.compare.pairs import CLOSED_FORM, Pair, clock_of, words_of
 from bench.judge import finding as judge_finding
 from bench.judge.facts import AGREEMENT
-from bench.row import Row
+from bench.row import Row, failed
 
 SIZES = ("rows", "columns", "nonzeros", "binaries", "unstable", "active", "inactive")
 CALLS = ("solves", "bound_solves", "settled")  # of the solver, and what they settled

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.lanes import RunFiles
-from bench.compare.pairs import asked_of, failed
+from bench.compare.pairs import asked_of
 from bench.judge import judge
 from bench.outcome import plain
-from bench.row import Row
+from bench.row import Row, failed
 from bench.store import MANIFEST, ROWS, make_folder, writing
 from networks.errors import InputError
 

@@ -106,11 +106,6 @@ def _by_key(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> dict[Hashabl
     return {key(row): row for row in rows if counts[key(row)] == 1}
 
 
-def failed(row: Row) -> bool:
-    """Whether the cell has no answer, for an exception or an error of its solver."""
-    return row.error is not None or "error" in row.status
-
-
 def clock_of(row: Row) -> str:
     """What stopped a row by the clock, or by the memory that there was; empty where nothing did."""
     kind = killed_past(row)

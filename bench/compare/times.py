@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from bench.compare.comparison import FINE, Excluded, Lane, Ratio
-from bench.compare.pairs import Pair, failed, instance_of, setup_of
+from bench.compare.pairs import Pair, instance_of, setup_of
+from bench.row import failed
 
 
 def compare_times(pairs: Sequence[Pair]) -> Lane:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.compare.comparison import SLOWER, Excluded, Finding, Lane, Level, Ratio
-from bench.compare.pairs import Pair, failed, instance_of, setup_of
+from bench.compare.pairs import Pair, instance_of, setup_of
+from bench.row import failed
 
 # What counts as work, with what is added to both sides of a ratio: from 0 to 1 node is not infinitely more.
 SHIFTS = {"simplex_iterations": 1.0, "nodes": 1.0, "work": 1e-3}

@@ -15,7 +15,7 @@ from bench.environment import cpu_model
 from bench.pairing.ratios import LEAST_CELLS, Decision, ratio_interval
 from bench.pairing.result import Pairing, Timed
 from bench.pairing.side import Described
-from bench.row import Row
+from bench.row import Row, failed
 from bench.statistics import Interval
 from networks.errors import PairingError
 
@@ -93,7 +93,7 @@ def _answers(pairing: Pairing) -> Lane:
 
 
 def _other_weights(base: Row, head: Row) -> bool:
-    return base.network_digest != head.network_digest and not (cells.failed(base) or cells.failed(head))
+    return base.network_digest != head.network_digest and not (failed(base) or failed(head))
 
 
 def _other_network(base: Row, head: Row) -> Finding:

@@ -50,9 +50,10 @@ def test_a_row_that_comes_again_takes_the_place_of_the_first() -> None:
     assert tally.mean_s == 3.0
 
 
-def test_a_target_that_the_solver_failed_at_makes_its_cell_one_that_failed() -> None:
-    (tally,) = counted(verify_row(verdict="falsified", status=["optimal", "error"]), lp=1).tallies
-    assert (tally.counts["failed"], tally.counts["falsified"]) == (1, 0)
+def test_a_target_that_the_solver_failed_at_makes_its_cell_one_that_failed_unless_it_is_decided() -> None:
+    rows = [verify_row(verdict=verdict, status=["optimal", "error"]) for verdict in ("unknown", "falsified")]
+    (tally,) = counted(*rows, lp=2).tallies
+    assert (tally.counts["failed"], tally.counts["falsified"], tally.counts["unknown"]) == (1, 1, 0)
 
 
 def test_of_attacks_the_images_are_counted() -> None:

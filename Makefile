@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test install lint format benchmarks showcase readme clean help
+.PHONY: bench test install lint format benchmarks soundness showcase readme clean help
 
 bench: $(VENV)/.installed  ## run the suite `quick` and print its report; a second call reuses what is there
 	$(BIN)/relubench run quick
@@ -19,6 +19,9 @@ install: $(VENV)/.installed  ## make .venv and install relubench into it
 
 benchmarks: $(VENV)/.installed-test  ## the speed benchmarks at their full size, with their ratios
 	RELUBENCH_FULL_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks -s
+
+soundness: $(VENV)/.installed-test  ## 2,000 hostile networks, each asked in every way and held against the exact answer
+	$(BIN)/python -m tests.soundness
 
 showcase: $(VENV)/.installed  ## measure the suites of results/showcase, an hour and a half, and write its report and README's numbers
 	$(BIN)/relubench run chapter --no-report

@@ -1,0 +1,45 @@
+"""`python -m tests.soundness`: asks hostile networks of every method and solver, and compares with the exact answers.
+
+Exit code 1 where anything is wrong; the networks and the questions are then in `--out`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tests.soundness.hunt import hunt, save, table
+
+
+def main() -> int:
+    """Run the command."""
+    arguments = _arguments()
+    begin, answers, faulty = time.perf_counter(), [], 0
+    indices = range(arguments.networks) if arguments.network is None else [arguments.network]
+    for found in hunt(arguments.seed, indices, arguments.jobs):
+        answers += found
+        for answer in found:
+            if answer.faults:
+                faulty += 1
+                path = save(arguments.out, arguments.seed, answer)
+                print(f"{path}: {answer.way}: {'; '.join(answer.faults)}", flush=True)
+    print(table(answers))
+    took = time.perf_counter() - begin
+    print(f"{len(indices)} networks, {len(answers)} answers, {faulty} with faults; {took:.0f} s")
+    return 1 if faulty or not answers else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soundness", description=__doc__)
+    parser.add_argument("--networks", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--network", type=int, help="only the network of that number")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--out", type=Path, default=Path("results/soundness"), help="folder of what went wrong")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from networks.instance import Instance
 from networks.layers import Array, LayerList
-from networks.lowering import BoundsPair
 
 
 def replay(network: LayerList, instance: Instance, points: Array) -> Array:
@@ -20,17 +19,9 @@ def replay(network: LayerList, instance: Instance, points: Array) -> Array:
 
 
 def into_box(instance: Instance, points: Array) -> Array:
-    """Points of any shape (m, ...) as (m, *input_shape), moved inside the box and the ball; NaN becomes the image's."""
+    """Points of any shape (m, ...) as (m, *input_shape), moved inside the ball exactly; NaN becomes the image's."""
     wide = points.reshape(-1, *instance.image.shape)
-    return np.clip(np.where(np.isnan(wide), instance.image, wide), *_inside_ball(instance))
-
-
-def _inside_ball(instance: Instance) -> BoundsPair:
-    """The box, its sides moved to the next number towards the image where rounding may have put them outside."""
-    x, epsilon = instance.image, instance.epsilon
-    lower = np.where(x - instance.lower >= epsilon, np.nextafter(instance.lower, x), instance.lower)
-    upper = np.where(instance.upper - x >= epsilon, np.nextafter(instance.upper, x), instance.upper)
-    return lower, upper
+    return np.clip(np.where(np.isnan(wide), instance.image, wide), *instance.inner)
 
 
 def replay_single(network: LayerList, instance: Instance, point: Array) -> float:

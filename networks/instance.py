@@ -1,4 +1,9 @@
-"""One question: a box of inputs and the margins whose minimum over it is asked."""
+"""One question: a ball of inputs and the margins whose minimum over it is asked.
+
+The ball is one of real numbers: all x' with `|x' - x| <= epsilon` in every entry, and inside the clip. Its sides are
+seldom doubles. A bound must hold on all of it, so bounds are computed over a box that contains it; a witness must lie
+in it, so points are moved into the box of the outermost doubles inside. The two differ by one rounding a side.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from numpy.typing import ArrayLike
 from networks.errors import InputError
 from networks.layers import Array, LayerList, Shape, read_only
 
+Pair = tuple[Array, Array]
 Clip = tuple[float, float]
 
 FLOAT32_ROUNDING = 2.0**-23  # relative: images normalised in float32 miss a clip computed in float64 by up to this
@@ -25,14 +31,14 @@ FLOAT32_ROUNDING = 2.0**-23  # relative: images normalised in float32 miss a cli
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """The box around one input, and the margin rows asked.
+    """The ball around one input, and the margin rows asked.
 
     Attributes
     ----------
     image : ndarray, shape (*input_shape), float64
-        The box's centre before clipping.
+        The ball's centre.
     lower, upper : ndarray, shape (*input_shape), float64
-        The input box: the ball of radius `epsilon` in the l-infinity norm, cut to `clip`.
+        The input box: the ball of radius `epsilon` in the l-infinity norm, rounded outwards, cut to `clip`.
     label : int
         The class that must win.
     targets : tuple of int
@@ -57,15 +63,25 @@ class Instance:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the box and the margins, as 64 hexadecimal digits."""
+        """SHA-256 over the ball and the margins, as 64 hexadecimal digits."""
         sha = hashlib.sha256(json.dumps([self.lower.shape, self.label, self.targets]).encode())
-        for array in (self.lower, self.upper, self.margins):
+        for array in (self.lower, self.upper, *self.inner, self.margins):
             sha.update(array.astype("<f8", copy=False).tobytes())
         return sha.hexdigest()
 
+    @cached_property
+    def inner(self) -> Pair:
+        """The least and the largest doubles inside the ball and the clip, shape (*input_shape) each.
+
+        Between them lies the image, and every double of the ball.
+        """
+        lower, upper = inner_box(self.image, self.epsilon, self.clip)
+        return read_only(lower), read_only(upper)
+
     def contains(self, points: Array) -> bool:
-        """Whether every point of shape (n, *input_shape) lies in the box, exactly."""
-        return bool(((points >= self.lower) & (points <= self.upper)).all())
+        """Whether every point of shape (n, *input_shape) lies in the ball and the clip, exactly."""
+        lower, upper = self.inner
+        return bool(((points >= lower) & (points <= upper)).all())
 
 
 def ball(
@@ -96,7 +112,7 @@ def ball(
     ------
     InputError
         A shape that does not fit, a value that is not finite or outside `clip`, an epsilon, label or target that is
-        out of range.
+        out of range, a ball that reaches beyond the range of doubles.
     """
     x = check_images(network.input_shape, _floats(image)[None], clip)[0]
     classes = network.class_count
@@ -107,9 +123,9 @@ def ball(
     wanted = _wanted(targets, label, classes)
     if not wanted or label in wanted or len(set(wanted)) < len(wanted):
         raise InputError(f"targets are {list(wanted)}; expected one or more distinct classes other than label {label}")
-    lower, upper = x - epsilon, x + epsilon
-    if clip is not None:
-        lower, upper = np.maximum(lower, clip[0]), np.minimum(upper, clip[1])
+    lower, upper = outer_box(x, epsilon, clip)
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        raise InputError(f"epsilon is {epsilon}: the ball reaches beyond the range of doubles; give it a clip")
     rows = np.eye(classes)[label] - np.eye(classes)[list(wanted)]
     return Instance(
         read_only(x),
@@ -122,6 +138,43 @@ def ball(
         None if clip is None else (float(clip[0]), float(clip[1])),
         source,
     )
+
+
+def outer_box(images: Array, epsilon: float, clip: Clip | None) -> Pair:
+    """The least box of doubles that contains each ball of real numbers, cut to the clip; of the images' shape."""
+    low, under, high, over = _sides(images, epsilon)
+    lower, upper = (
+        np.where(under < 0, np.nextafter(low, -np.inf), low),
+        np.where(over > 0, np.nextafter(high, np.inf), high),
+    )
+    return _cut(lower, upper, clip)
+
+
+def inner_box(images: Array, epsilon: float, clip: Clip | None) -> Pair:
+    """The largest box of doubles inside each ball of real numbers, cut to the clip; of the images' shape."""
+    low, under, high, over = _sides(images, epsilon)
+    lower, upper = (
+        np.where(under > 0, np.nextafter(low, np.inf), low),
+        np.where(over < 0, np.nextafter(high, -np.inf), high),
+    )
+    return _cut(lower, upper, clip)
+
+
+def _sides(images: Array, epsilon: float) -> tuple[Array, Array, Array, Array]:
+    """The nearest double to each lower side, by how much the side is above it, and the same of the upper sides."""
+    return *exact_sum(images, -epsilon), *exact_sum(images, epsilon)
+
+
+def exact_sum(a: Array, b: Array | float) -> Pair:
+    """The rounded sum and what rounding took from it: `a + b` exactly (Knuth's TwoSum); NaN where the sum overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = a + b
+        part = total - a
+        return total, (a - (total - part)) + (b - part)
+
+
+def _cut(lower: Array, upper: Array, clip: Clip | None) -> Pair:
+    return (lower, upper) if clip is None else (np.maximum(lower, clip[0]), np.minimum(upper, clip[1]))
 
 
 def _wanted(targets: int | Iterable[int] | None, label: int, classes: int) -> tuple[int, ...]:
@@ -166,7 +219,7 @@ def is_whole_number(value: object) -> bool:
 
 def check_clip(clip: Clip | None) -> None:
     """Raise InputError unless `clip` is None or an increasing pair of finite numbers."""
-    if clip is not None and not (len(clip) == 2 and math.isfinite(clip[0] + clip[1]) and clip[0] < clip[1]):
+    if clip is not None and not (len(clip) == 2 and all(map(math.isfinite, clip)) and clip[0] < clip[1]):
         raise InputError(f"clip is {clip}; expected two finite numbers, the lower first, or none")
 
 

@@ -264,12 +264,17 @@ class LayerList:
         -------
         ndarray, shape (n, *output_shape), float64
         """
+        values = self.check_batch(batch)
+        for layer in self.layers:
+            values = layer.forward(values)
+        return values
+
+    def check_batch(self, batch: ArrayLike) -> Array:
+        """The batch as float64; NetworkError unless its shape is (n, *input_shape)."""
         values = np.asarray(batch, dtype=np.float64)
         if values.ndim == 0 or values.shape[1:] != self.input_shape:
             sizes = ", ".join(map(str, self.input_shape))
             raise NetworkError(f"the network takes batches of shape (n, {sizes}), not {values.shape}")
-        for layer in self.layers:
-            values = layer.forward(values)
         return values
 
     def to_torch(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> torch.nn.Sequential:

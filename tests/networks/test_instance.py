@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from networks.errors import InputError
@@ -56,7 +57,43 @@ def test_box_lies_within_clip_and_ball_and_contains_the_image(network: LayerList
     assert (instance.upper <= 1).all()
     assert np.abs(points_in((instance.lower, instance.upper), 5, seed) - image).max() <= epsilon + 1e-15
     assert instance.contains(image[None])
-    assert instance.contains(points_in((instance.lower, instance.upper), 5, seed))
+    assert instance.contains(points_in(instance.inner, 5, seed))
+
+
+# Ordinary numbers, an epsilon lost in the image's rounding, denormals, and the largest numbers that there are.
+SIDES = st.floats(-1.0, 1.0) | st.sampled_from((5e-324, 1e-310, 2.0**-1022, 1e-17, 1e16, 1.7e308, -1.7e308))
+
+
+@given(x=SIDES, epsilon=SIDES.map(abs))
+@example(x=0.9, epsilon=0.3)
+@example(x=0.7, epsilon=0.1)
+@example(x=1.0, epsilon=2.0**-54)
+@example(x=1.7e308, epsilon=1.7e308)
+def test_the_ball_of_real_numbers_lies_between_the_outer_and_the_inner_box(x: float, epsilon: float) -> None:
+    clip = (-1.75e308, 1.75e308)
+    instance = question(image=np.full(4, x), epsilon=epsilon, clip=clip)
+    low = max(Fraction(x) - Fraction(epsilon), Fraction(clip[0]))
+    high = min(Fraction(x) + Fraction(epsilon), Fraction(clip[1]))
+    (inner_low, inner_high), outer_low, outer_high = instance.inner, instance.lower[0], instance.upper[0]
+    assert Fraction(outer_low) <= low <= Fraction(inner_low[0]) <= Fraction(x)
+    assert Fraction(x) <= Fraction(inner_high[0]) <= high <= Fraction(outer_high)
+    # And neither is further from the ball than it must be.
+    assert outer_low in (inner_low[0], np.nextafter(inner_low[0], -np.inf))
+    assert outer_high in (inner_high[0], np.nextafter(inner_high[0], np.inf))
+
+
+@pytest.mark.parametrize(("x", "epsilon"), [(0.9, 0.3), (0.7, 0.1), (0.1, 0.3), (1.0, 2.0**-54)])
+def test_a_point_outside_the_ball_by_less_than_a_rounding_is_outside(x: float, epsilon: float) -> None:
+    instance = question(image=np.full(4, x), epsilon=epsilon, clip=None)
+    for corner in (instance.lower, instance.upper):
+        inside = abs(Fraction(corner[0]) - Fraction(x)) <= Fraction(epsilon)
+        assert instance.contains(corner[None]) is inside
+
+
+def test_a_ball_beyond_the_largest_number_is_refused_unless_a_clip_cuts_it() -> None:
+    assert question(image=np.full(4, 1e308), epsilon=1e308, clip=(0.0, 1.5e308)).upper.max() == 1.5e308
+    with pytest.raises(InputError, match=r"^epsilon is 1e\+308: the ball reaches beyond the range of doubles; give it"):
+        question(image=np.full(4, 1e308), epsilon=1e308, clip=None)
 
 
 def test_point_beyond_the_box_by_one_rounding_is_outside() -> None:

@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from tests.soundness.hunt import hunt, save, table
+from tests.soundness.hunt import again, hunt, save, table
 
 
 def main() -> int:
     """Run the command."""
     arguments = _arguments()
+    if arguments.again:
+        return _again(arguments.again)
     begin, answers, faulty = time.perf_counter(), [], 0
     indices = range(arguments.networks) if arguments.network is None else [arguments.network]
     for found in hunt(arguments.seed, indices, arguments.jobs):
@@ -31,6 +33,14 @@ def main() -> int:
     return 1 if faulty or not answers else 0
 
 
+def _again(paths: list[Path]) -> int:
+    """Ask what is written down once more."""
+    answers = [again(path) for path in paths]
+    for path, answer in zip(paths, answers, strict=True):
+        print(f"{path}: {answer.verdict}: {'; '.join(answer.faults) or 'nothing wrong'}")
+    return 1 if any(answer.faults for answer in answers) else 0
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soundness", description=__doc__)
     parser.add_argument("--networks", type=int, default=2000)
@@ -38,6 +48,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--network", type=int, help="only the network of that number")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, default=Path("results/soundness"), help="folder of what went wrong")
+    parser.add_argument(
+        "--again", type=Path, nargs="+", metavar="JSON", help="only these questions, from an earlier run"
+    )
     return parser.parse_args()
 
 

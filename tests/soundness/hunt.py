@@ -17,8 +17,10 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from bench.choices import BY_PROPAGATION
+from networks.layers import LayerList
 from tests.soundness import asking, hostile
 from tests.soundness.asking import Way
+from tests.soundness.exact import Ball
 
 LONGEST_S = 300.0  # for all that is asked of one network
 HEAD = f"{'':16}{'asked':>7}{'verified':>10}{'falsified':>10}{'unknown':>9}{'error':>7}{'faults':>8}{'decided':>9}"
@@ -132,3 +134,12 @@ def save(folder: Path, seed: int, answer: Answer) -> Path:
     path = folder / f"{place.name}_{number}.json"
     path.write_text(json.dumps({**asdict(question.ball), "label": hostile.LABEL, **asdict(answer)}, indent=1))
     return path
+
+
+def again(path: Path) -> Answer:
+    """The answer today to a question that `save` wrote."""
+    said = json.loads(path.read_text())
+    network = LayerList.load(path.with_name(path.stem.rpartition("_")[0]).with_suffix(".safetensors"))
+    clip = None if said["clip"] is None else tuple(said["clip"])
+    question = hostile.Question(network, Ball(tuple(said["image"]), said["epsilon"], clip))
+    return _answer(hostile.answered(said["family"], question), said["index"], said["way"])

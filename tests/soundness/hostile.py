@@ -93,19 +93,19 @@ def _shifted(rng: Rng, question: Question) -> Question:
     return replace(question, network=LayerList(question.network.input_shape, tuple(layers)))
 
 
-def _linear(weight: ArrayLike, bias: ArrayLike) -> Linear:
+def linear(weight: ArrayLike, bias: ArrayLike) -> Linear:
     return Linear(np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64))
 
 
 def _identity(size: int) -> Linear:
-    return _linear(np.eye(size), np.zeros(size))
+    return linear(np.eye(size), np.zeros(size))
 
 
-def _dense(*pairs: tuple[ArrayLike, ArrayLike]) -> tuple[Layer, ...]:
+def dense(*pairs: tuple[ArrayLike, ArrayLike]) -> tuple[Layer, ...]:
     """Linear layers with a ReLU between each two."""
     layers: list[Layer] = []
     for weight, bias in pairs:
-        layers += [_linear(weight, bias), ReLU()]
+        layers += [linear(weight, bias), ReLU()]
     return tuple(layers[:-1])
 
 
@@ -121,7 +121,7 @@ def _coarse(rng: Rng, *shape: int) -> Array:
 def _random(rng: Rng, values: Callable[..., Array], sizes: list[int] | None = None) -> tuple[Layer, ...]:
     """A network of fully connected layers with what `values(*shape)` gives as weights and biases."""
     chosen = sizes or _sizes(rng)
-    return _dense(*((values(b, a), values(b)) for a, b in itertools.pairwise(chosen)))
+    return dense(*((values(b, a), values(b)) for a, b in itertools.pairwise(chosen)))
 
 
 def _ball(rng: Rng, size: int, clip: tuple[float, float] | None = UNIT) -> Ball:
@@ -168,7 +168,7 @@ def backdoor(rng: Rng) -> Question:
     trigger = (2 * corner - 1) * 2 / factor
     first = np.vstack([np.full(size, 0.25), trigger])
     hidden = (first, [0.5, -2 * (corner.sum() - 0.5) / factor])
-    layers = _dense(hidden, ([[0.0, 0.0], [0.0, factor]], [0.5, 0.0]))
+    layers = dense(hidden, ([[0.0, 0.0], [0.0, factor]], [0.5, 0.0]))
     return Question(LayerList((size,), layers), Ball((0.5,) * size, 0.5, UNIT), tuple(corner.tolist()))
 
 
@@ -190,7 +190,7 @@ def hidden_corner(rng: Rng) -> Question:
     last = np.zeros((2, 4))
     at_corner = (slope * size * high) + bias[-1]
     last[0] = np.append(shares, -3.0 / at_corner)
-    layers = _dense((first, bias), (middle, np.append(rng.normal(size=3) * 0.2, 0.0)), (last, [1.0, 0.0]))
+    layers = dense((first, bias), (middle, np.append(rng.normal(size=3) * 0.2, 0.0)), (last, [1.0, 0.0]))
     image, radius = (0.5 * (low + high),) * size, 0.5 * (high - low)
     return Question(LayerList((size,), layers), Ball(image, radius, clip), (high,) * size)
 
@@ -207,7 +207,7 @@ def growth(rng: Rng) -> Question:
     pairs += [(np.diag([1.0, 1 / rate]), [0.0, 0.0])] * steps
     pairs += [(np.diag([1.0, rate]), [0.0, 0.0])] * steps
     pairs += [([[1.0, -8.0], [0.0, 0.0]], [0.0, 0.0])]
-    return Question(LayerList((size,), _dense(*pairs)), Ball((0.5,) * size, 0.5, UNIT), tuple(corner.tolist()))
+    return Question(LayerList((size,), dense(*pairs)), Ball((0.5,) * size, 0.5, UNIT), tuple(corner.tolist()))
 
 
 def deep(rng: Rng) -> Question:
@@ -225,9 +225,9 @@ def large_bias(rng: Rng) -> Question:
     assert isinstance(last, Linear)
     large = float(rng.choice([2.0 ** rng.integers(20, 60), 10.0 ** rng.uniform(4, 17)]))
     if rng.random() < 0.5:  # removed in a layer of its own, and the ReLU is taken after that
-        layers = _dense((first.weight, first.bias + large), (np.eye(3), [-large] * 3), (last.weight, last.bias))
+        layers = dense((first.weight, first.bias + large), (np.eye(3), [-large] * 3), (last.weight, last.bias))
     else:
-        layers = _dense((first.weight, first.bias + large), (last.weight, last.bias - last.weight.sum(axis=1) * large))
+        layers = dense((first.weight, first.bias + large), (last.weight, last.bias - last.weight.sum(axis=1) * large))
     return _asked(rng, layers)
 
 
@@ -238,7 +238,7 @@ def difference(rng: Rng) -> Question:
     first = np.vstack([common, common + apart / factor, rng.normal(size=size)])
     bias = np.full(3, float(np.abs(common).sum()))
     last = [[-factor, factor, 0.3], [0.0, 0.0, float(rng.normal())]]
-    return _asked(rng, _dense((first, bias), (last, [0.0, 0.0])))
+    return _asked(rng, dense((first, bias), (last, [0.0, 0.0])))
 
 
 def tiny_columns(rng: Rng) -> Question:
@@ -263,12 +263,12 @@ def adjacent(rng: Rng) -> Question:
     if rng.random() < 0.5:
         large[2] = -(parts[0] * large[0] + parts[1] * large[1]) / parts[2]
     slope = float(rng.choice([1.0, 10.0]))
-    hidden: tuple[Layer, ...] = (_linear([[slope]], [-float(rng.choice([0.0, 0.9])) * slope]), ReLU())
+    hidden: tuple[Layer, ...] = (linear([[slope]], [-float(rng.choice([0.0, 0.9])) * slope]), ReLU())
     pair = (
-        _linear(np.append(parts * rng.choice([0.0, 1.0]), 1.0)[:, None], [*parts, 0.0]),
-        _linear([[*large, 0.25]], [1.0]),
+        linear(np.append(parts * rng.choice([0.0, 1.0]), 1.0)[:, None], [*parts, 0.0]),
+        linear([[*large, 0.25]], [1.0]),
     )
-    last = _linear([[1.0], [0.0]], [0.0, 0.5])
+    last = linear([[1.0], [0.0]], [0.0, 0.5])
     layers = (*hidden, *pair, *((ReLU(), last) if rng.random() < 0.7 else (last,)))
     return Question(LayerList((1,), layers), Ball((0.5,), 0.5, UNIT))
 
@@ -294,7 +294,7 @@ def tiny_balls(rng: Rng) -> Question:
     radius = float(rng.choice([2.0**-60, 2.0**-54, 2.0**-53, 1e-16, 3e-16, 1e-14, 1e-12]))
     slope = 2.0 ** rng.integers(40, 58)
     sign = rng.choice([-1.0, 1.0], size)
-    layers = _dense(
+    layers = dense(
         (sign[None] * slope, [-slope * float(sign @ image)]), ([[float(rng.choice([-1.0, 1.0]))], [0.0]], [0.25, 0.0])
     )
     return Question(LayerList((size,), layers), Ball(tuple(image.tolist()), radius, UNIT))
@@ -305,7 +305,7 @@ def box_edges(rng: Rng) -> Question:
     image, radius = float(rng.choice([0.1, 0.3, 0.7, 0.9])), float(rng.choice([0.1, 0.3, 1 / 3, 8 / 255]))
     side = float(rng.choice([-1.0, 1.0]))
     edge, slope = image + side * radius, 2.0 ** rng.integers(50, 60)
-    layers = _dense(([[side * slope]], [-side * slope * edge]), ([[-1.0], [0.0]], [0.25, 0.0]))
+    layers = dense(([[side * slope]], [-side * slope * edge]), ([[-1.0], [0.0]], [0.25, 0.0]))
     return Question(LayerList((1,), layers), Ball((image,), radius, None))
 
 
@@ -337,7 +337,7 @@ def cancelling(rng: Rng) -> Question:
 def rounding(rng: Rng) -> Question:
     """Robust, or not, by less than what floats round away: `(x + M) - M` against a quarter."""
     large = 2.0 ** rng.integers(24, 56)
-    layers = _dense(
+    layers = dense(
         ([[1.0], [0.0]], [0.0, 1.0]),
         ([[float(rng.choice([0.0, 1.0])), 1.0]], [large]),
         ([[1.0], [0.0]], [-large, float(rng.choice([0.25, 0.75, 1.0, 1.25]))]),

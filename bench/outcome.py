@@ -19,6 +19,9 @@ from networks.layers import Array
 class Outcome:
     """One method's answer to one question: a bracket around each worst-case margin, and what it cost.
 
+    It is about all real inputs of the l-infinity ball, and the network in real arithmetic over its stored weights. A
+    tie proves nothing: it leaves a question UNKNOWN. A run in float32 or float64 may differ: see `float64_wrong`.
+
     Attributes
     ----------
     verdict : Verdict
@@ -32,8 +35,9 @@ class Outcome:
         The settings of `bench.choices.SWITCHES` that mean something to the method.
     targets : ndarray, shape (k,), int
     lower, upper : ndarray, shape (k,), float64
-        `lower <= min over the ball of f_label - f_target <= upper`. The upper values are margins of inputs in the ball,
-        run forward through the network; the image itself gives the first.
+        `lower <= min over the ball of f_label - f_target <= upper`. The upper values are margins of inputs in the ball
+        in exact arithmetic, correctly rounded: to nearest, except that only zero becomes zero. The image itself gives
+        the first.
     safety : ndarray, shape (k,), float64
         What a lower bound must exceed to count as positive: zero where it holds in exact arithmetic.
     claimed : ndarray, shape (k,), float64
@@ -51,11 +55,12 @@ class Outcome:
     stage : tuple of str, length k or 0
         Of `staged`: the stage that decided each target, empty where none did.
     witness : ndarray, shape (*input_shape), or None
-        An input inside the ball whose smallest margin is negative in float64.
+        An input inside the ball, exactly, whose smallest margin is negative in exact arithmetic.
     worst_input : ndarray, shape (*input_shape)
         The input of smallest margin that the method came across; the witness where there is one.
-    witness_single : bool or None
-        Whether the witness holds in float32 too; None without a witness.
+    float64_wrong, float32_wrong : bool
+        Whether a run of the network in that arithmetic misclassifies the worst input (in float32 the nearest one inside
+        the ball), whatever exact arithmetic says. A tie is not wrong; logits that are no numbers are.
     bounds_s, build_s, solve_s, total_s : float
         Wall-clock seconds for the pre-activation bounds, the encoding and loading, the solves, and all in all.
     stage_s : dict of str to float
@@ -92,7 +97,8 @@ class Outcome:
     stage: tuple[str, ...]
     witness: Array | None
     worst_input: Array
-    witness_single: bool | None
+    float64_wrong: bool
+    float32_wrong: bool
     bounds_s: float
     build_s: float
     solve_s: float
@@ -101,6 +107,15 @@ class Outcome:
     stage_s: dict[str, float] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
     trace: Array = field(default_factory=no_trace)
+
+    @property
+    def caveat(self) -> str | None:
+        """What runs in floats misclassify that exact arithmetic does not, in one line; None where there is none."""
+        wrong = [name for name in ("float64", "float32") if getattr(self, f"{name}_wrong")]
+        if self.verdict is Verdict.FALSIFIED or not wrong:
+            return None
+        runs = f"A {wrong[0]} run misclassifies" if len(wrong) == 1 else "Runs in float64 and in float32 misclassify"
+        return f"{runs} an input of the ball by rounding; the verdict is about exact arithmetic."
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
         """Plain Python values for JSON: infinities and NaN become None. Without `arrays`, no images and no trace."""

@@ -19,10 +19,11 @@ from solvers.result import Status
 if TYPE_CHECKING:
     from bench.progress import SeenRow
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MOST = 2**53  # beyond, a column with a gap, of doubles, would hold another integer
 Int = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 DECIDED = (Verdict.VERIFIED, Verdict.FALSIFIED)
+RENAMED = {"witness_single": "float32_wrong"}  # before schema 5, where it was said of witnesses alone
 WORDS = {"kind": ("verify", "attack"), "verdict": (*(verdict.value for verdict in Verdict), None)}
 
 
@@ -67,12 +68,13 @@ class Row:
     verdict, evidence, reason : str or None
         See `bench.verdict`; an attack on many images has counts instead.
     targets, lower, upper, status, gap : list, one entry a target
-        See `bench.outcome.Outcome`; None stands for an infinite value. `status` is `["error"]` where `error` is set.
+        See `bench.outcome.Outcome`; None stands for an infinite value. Before schema 5 `upper` is as float64 has it.
+        `status` is `["error"]` where `error` is set.
     stage : list
         Of `staged`, one entry a target: the stage that decided it, empty where none did.
     tier : str or None
-        What the verdict rests on (see `bench.verdict.Tier`): `certified` or `solver` where it is verified, `float32` or
-        `float64` where it is falsified, by what the witness holds in; None where it is unknown.
+        What the verdict rests on (see `bench.verdict.Tier`): `certified` or `solver` where it is verified, `float32`,
+        `float64` or `exact` where it is falsified, by what the witness violates in; None where it is unknown.
     safety : list, one entry a target
         What `lower` must exceed to count as positive; zero where it holds in exact arithmetic.
     claimed : list, one entry a target
@@ -84,7 +86,8 @@ class Row:
         outside the solver, in the model's units; None without a solution.
     bounds_used : str or None
         The pre-activation bounds that the answer rests on: `interval`, `linear`, `alpha`, `dual`, `lp` or `milp`.
-    witness_single : bool or None
+    float64_wrong, float32_wrong : bool or None
+        Whether a run in that arithmetic misclassifies the worst input, whatever exact arithmetic says.
     falsified, unknown : int or None
         Of an attack's images: misclassified, and not.
     error_rate, images_per_s : float or None
@@ -168,7 +171,8 @@ class Row:
     certified: list[float | None] = field(default_factory=list)
     violation: float | None = None
     bounds_used: str | None = None
-    witness_single: bool | None = None
+    float64_wrong: bool | None = None
+    float32_wrong: bool | None = None
     falsified: Int | None = None
     unknown: Int | None = None
     error_rate: float | None = None
@@ -263,6 +267,7 @@ def _decoded_slowly(line: bytes) -> Any:
     values = strict_json(line)
     if not isinstance(values, dict):
         raise ValueError(f"expected a JSON object, found {type(values).__name__}")
+    values |= {new: values[old] for old, new in RENAMED.items() if old in values and new not in values}
     known = {item.name: values[item.name] for item in fields(Row) if item.name in values}
     if isinstance(known.get("counters"), dict):  # null stands for what was not finite
         known["counters"] = {name: value for name, value in known["counters"].items() if value is not None}

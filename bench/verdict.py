@@ -1,4 +1,8 @@
-"""From an outcome to VERIFIED, FALSIFIED or UNKNOWN, with the evidence. A pure function: it measures nothing."""
+"""From an outcome to VERIFIED, FALSIFIED or UNKNOWN, with the evidence. A pure function: it measures nothing.
+
+A verdict is about the ball of real numbers and the network in real arithmetic over its stored weights. Runs in float32
+or float64 may differ from that; what they make of an input is said beside the verdict and is no part of it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,7 @@ from networks.layers import Array
 
 DONE = ("optimal", "bounded")  # a target that ended so lacks nothing but a better bound
 
-
-# Share of a margin, or of one, that a replay in float64 may be off by: far more than any network's rounding errors.
+# Share of a margin, or of one, that the replay of a row before schema 5 may be off by: it was done in float64.
 REPLAY_ROUNDING = 1e-9
 
 
@@ -32,19 +35,28 @@ class Tier(StrEnum):
 
     VERIFIED is `certified` where every lower bound that it needs holds in exact arithmetic, whatever the solver's
     tolerances; it is `solver` where one of them is a solver's own dual bound, trusted beyond the safety margin.
-    FALSIFIED is `float32` where the witness is misclassified in float32 as in float64, `float64` where only there.
+    FALSIFIED rests on a witness that violates in exact arithmetic. It is `float32` where runs in float64 and in float32
+    misclassify it too, `float64` where only the former does, `exact` where not even that.
     """
 
     CERTIFIED = "certified"
     SOLVER = "solver"
     FLOAT32 = "float32"
     FLOAT64 = "float64"
+    EXACT = "exact"
 
 
-def tier_of(verdict: Verdict, lower: Array, certified: Array, *, witness_single: bool | None) -> Tier | None:
-    """The tier of a verdict, given each target's lower bound and its certified one, shape (k,); None for UNKNOWN."""
+def tier_of(
+    verdict: Verdict, lower: Array, certified: Array, *, float64_wrong: bool, float32_wrong: bool
+) -> Tier | None:
+    """The tier of a verdict, given each target's lower bound and its certified one, shape (k,); None for UNKNOWN.
+
+    `float64_wrong` and `float32_wrong` say whether runs in that arithmetic misclassify the witness.
+    """
+    if verdict is Verdict.FALSIFIED and not float64_wrong:
+        return Tier.EXACT
     if verdict is Verdict.FALSIFIED:
-        return Tier.FLOAT32 if witness_single else Tier.FLOAT64
+        return Tier.FLOAT32 if float32_wrong else Tier.FLOAT64
     if verdict is Verdict.VERIFIED:
         return Tier.CERTIFIED if (lower <= certified).all() else Tier.SOLVER
     return None
@@ -75,14 +87,13 @@ def decide(
     ----------
     targets : sequence of int, length k
     lower, upper : ndarray, shape (k,)
-        Bounds on the margins, the upper ones by inputs in the ball that were run forward through the network.
+        Bounds on the margins, the upper ones exact margins of inputs in the ball, rounded to nearest.
     witness_margin : float or None
-        The smallest margin of an input that lies in the ball, run forward through the network again; None without one.
+        The smallest exact margin of an input that lies in the ball, with its sign; None without one.
     statuses : sequence of str, length k
         How each target ended.
     safety : ndarray, shape (k,)
-        The lower bounds must exceed this, and may exceed the upper ones by no more (but for a
-        replay's rounding): zero for rigorous bounds.
+        The lower bounds must exceed this, and may exceed the upper ones by no more: zero for rigorous bounds.
     source : str
         What gave the lower bounds, e.g. `interval bounds`.
     messages : sequence of str, length k or 0
@@ -111,6 +122,8 @@ def decide(
 
 
 def contradicted(lower: Array, upper: Array, safety: Array) -> NDArray[np.bool_]:
-    """Where a lower bound exceeds the margin of a replayed input by more than rounding explains; shape (k,)."""
-    slack = np.maximum(safety, REPLAY_ROUNDING * np.maximum(1.0, np.abs(upper)))
-    return np.asarray(lower > upper + slack)
+    """Where a lower bound exceeds an input's exact margin, rounded to nearest, by more than its safety; shape (k,).
+
+    A double that is no larger than a margin is no larger than the double nearest to it: rigorous bounds need no slack.
+    """
+    return np.asarray(lower > upper + safety)

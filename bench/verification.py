@@ -20,7 +20,7 @@ from bench.methods.question import Question
 from bench.methods.settings import Settings
 from bench.methods.witness import load_torch, strongest_inputs
 from bench.outcome import Outcome
-from bench.replay import into_box, replay, replay_single
+from bench.replay import into_box, is_wrong, least_margins, replay_double, replay_single
 from bench.verdict import contradicted, decide, tier_of
 from networks.bounds.interval import interval_bounds
 from networks.instance import Clip, ball
@@ -56,6 +56,10 @@ def verify(
     log: Path | None = None,
 ) -> Outcome:
     """Bound the worst-case margins of `network` around `x`, and say what follows.
+
+    The question is about every real input of the l-infinity ball, and the network in real arithmetic over its stored
+    weights; where the least margin is a tie, it stays UNKNOWN. A run of the network in float32 or float64 rounds and
+    may differ: the outcome says what such runs make of the worst input found.
 
     Parameters
     ----------
@@ -193,9 +197,8 @@ def _outcome(
     """Replay the candidates and judge. The image itself is the first candidate: its margins bound the minimum too."""
     network, instance = question.network, question.instance
     points = np.concatenate([instance.image[None], into_box(instance, answer.candidates)])
-    margins = replay(network, instance, points)
-    worst = int(margins.min(axis=1).argmin())
-    witness_margin, upper = float(margins[worst].min()), margins.min(axis=0)
+    upper, worst = least_margins(network, instance, points)
+    witness_margin = float(upper.min())
     decision = decide(
         instance.targets,
         answer.lower,
@@ -206,8 +209,9 @@ def _outcome(
         source=answer.source,
         messages=answer.messages,
     )
-    witness = points[worst] if witness_margin < 0 else None
-    witness_single = None if witness is None else replay_single(network, instance, witness) < 0
+    float64_wrong, float32_wrong = (
+        is_wrong(run(network, instance, points[worst])) for run in (replay_double, replay_single)
+    )
     none = np.full(len(upper), -np.inf)
     return Outcome(
         method=settings.method,
@@ -217,10 +221,16 @@ def _outcome(
         epsilon=instance.epsilon,
         verdict=decision.verdict,
         evidence=decision.evidence,
-        tier=tier_of(decision.verdict, answer.lower, answer.certified, witness_single=witness_single),
+        tier=tier_of(
+            decision.verdict,
+            answer.lower,
+            answer.certified,
+            float64_wrong=float64_wrong,
+            float32_wrong=float32_wrong,
+        ),
         reason=decision.reason,
         targets=np.array(instance.targets),
-        # An excess in the last digits is rounding; a larger one stays for all to see.
+        # An excess within the safety is the solver's rounding; a larger one stays for all to see.
         lower=np.where(contradicted(answer.lower, upper, answer.safety), answer.lower, np.minimum(answer.lower, upper)),
         upper=upper,
         safety=answer.safety,
@@ -230,9 +240,10 @@ def _outcome(
         bounds_used=settings.bounds_used,
         status=answer.status,
         stage=answer.stage,
-        witness=witness,
+        witness=points[worst] if witness_margin < 0 else None,
         worst_input=points[worst],
-        witness_single=witness_single,
+        float64_wrong=float64_wrong,
+        float32_wrong=float32_wrong,
         bounds_s=answer.bounds_s,
         build_s=answer.build_s,
         solve_s=answer.solve_s,

@@ -1,4 +1,4 @@
-"""The intermediate form: a frozen list of layers in float64, and its reference meaning `forward`."""
+"""The intermediate form: a frozen list of layers in float64, and `forward`, their run in float64."""
 
 from __future__ import annotations
 
@@ -254,7 +254,9 @@ class LayerList:
         return sha.hexdigest()
 
     def forward(self, batch: ArrayLike) -> Array:
-        """The outputs for a batch, in float64: the reference meaning of the network.
+        """The outputs for a batch, as float64 has them; infinite or NaN where it overflows.
+
+        What the network means is `networks.exact.exact_forward`, of which these are the rounded values.
 
         Parameters
         ----------
@@ -265,8 +267,9 @@ class LayerList:
         ndarray, shape (n, *output_shape), float64
         """
         values = self.check_batch(batch)
-        for layer in self.layers:
-            values = layer.forward(values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for layer in self.layers:
+                values = layer.forward(values)
         return values
 
     def check_batch(self, batch: ArrayLike) -> Array:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 TIERS = {
     "certified": "certified in exact arithmetic",
     "solver": "trusting the solver",
-    "float32": "in float64 and float32",
-    "float64": "in float64, not in float32",
+    "float32": "in exact arithmetic, float64 and float32",
+    "float64": "in exact arithmetic and float64, not in float32",
+    "exact": "in exact arithmetic, not in float64",
 }
 FAIL_ON = {"never": (), "falsified": ("falsified",), "unverified": ("falsified", "unknown")}  # the verdicts that fail
 
@@ -131,6 +132,8 @@ def _show(outcome: Outcome, network: str) -> None:
     console.print(table)
     tier = f" ({TIERS[outcome.tier]})" if outcome.tier else ""
     console.print(Text.assemble((outcome.verdict.upper(), "bold"), f"{tier}: {outcome.evidence}"))
+    if outcome.caveat:
+        console.print(outcome.caveat)
     times = (
         ("bounds", outcome.bounds_s),
         ("build", outcome.build_s),

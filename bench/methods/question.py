@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.replay import into_box, replay
+from bench.replay import into_box, signed_margins
 from networks.instance import Instance
 from networks.layers import Array, LayerList, read_only
 from networks.lowering import BoundsPair, LoweredNetwork, lower
@@ -56,5 +56,7 @@ class Question:
         return replace(self, instance=replace(instance, targets=chosen, margins=read_only(instance.margins[targets])))
 
     def margins_at(self, points: Array) -> Array:
-        """The margins at points (m, inputs) moved inside the box, run forward through the network; shape (m, k)."""
-        return replay(self.network, self.instance, into_box(self.instance, points))
+        """The margins at points (m, inputs) moved inside the ball, in float64 with their exact signs; shape (m, k)."""
+        labels = np.full(len(points), self.instance.label)
+        margins = signed_margins(self.network, into_box(self.instance, points), labels)
+        return np.asarray(margins[:, list(self.instance.targets)])

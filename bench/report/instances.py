@@ -12,7 +12,7 @@ from bench.report.labels import method_rank
 from bench.report.render import plain_number
 
 TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
-TIERS = ("float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
+TIERS = ("exact", "float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
 RANKS = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
 UNTOLD = -1  # the rank of a row that does not say its tier: of several repeats it counts

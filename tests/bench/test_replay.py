@@ -1,16 +1,28 @@
-"""Replays: points are moved exactly inside the ball, and run forward in float64 and in float32."""
+"""Replays: points are moved exactly inside the ball, and run forward in exact arithmetic and in floats."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.replay import into_box, replay, replay_single, single_inside
+from bench import Verdict, verify
+from bench.replay import (
+    into_box,
+    is_wrong,
+    least_margins,
+    replay,
+    replay_double,
+    replay_single,
+    signed_margins,
+    single_inside,
+)
 from networks.instance import Clip, Instance, ball
-from networks.layers import Array, Flatten, LayerList, Linear
+from networks.layers import Array, Flatten, LayerList, Linear, ReLU
+from tests.networks.strategies import SEEDS, classifiers
 
 # f(x) = (1e8 + x_0, 1e8 + x_1): float64 tells a difference of 1e-3 between the inputs, float32 does not.
 LARGE = LayerList((2,), (Linear(np.eye(2), np.full(2, 1e8)),))
@@ -59,17 +71,107 @@ def test_flat_points_take_the_shape_of_the_input() -> None:
     np.testing.assert_array_equal(into_box(instance, np.array([[0.1, 0.2, 0.3, 0.4]])), [[[[0.1, 0.2], [0.3, 0.4]]]])
 
 
-def test_replay_gives_each_points_margins_in_float64() -> None:
+def test_replay_gives_each_points_margins_without_rounding_on_the_way() -> None:
     instance = ball(LARGE, np.zeros(2), 0, 1.0)
-    points = np.array([[0.0, 1e-3], [1.0, 0.0]])
-    margins = replay(LARGE, instance, points)
-    np.testing.assert_allclose(margins, [[-1e-3], [1.0]], atol=1e-7)
+    points = np.array([[0.0, 1e-3], [1.0, 0.0], [0.1, 1e-30]])
+    # 1e8 + 1e-3 is off by 1e-9 in float64, and 1e8 + 1e-30 is 1e8.
+    np.testing.assert_array_equal(replay(LARGE, instance, points), [[-1e-3], [1.0], [0.1]])
+    np.testing.assert_array_equal(replay(LARGE, instance, points[:0]), np.empty((0, 1)))
+
+
+def wide(seed: int) -> tuple[LayerList, Array]:
+    """A network whose margins cancel down to float64's rounding errors, and points."""
+    rng = np.random.default_rng(seed)
+    W = rng.normal(size=(40, 30))
+    last = rng.normal(size=(1, 40)).repeat(3, axis=0)
+    last[1:] += rng.normal(size=(2, 40)) * 1e-17
+    network = LayerList((30,), (Linear(W, rng.normal(size=40)), ReLU(), Linear(last, np.zeros(3))))
+    return network, rng.random((20, 30))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_signs_are_exact_and_a_point_has_the_same_in_every_batch(seed: int) -> None:
+    network, points = wide(seed)
+    instance = ball(network, points[0], 0, 1.0)
+    exact = replay(network, instance, points)
+    assert (exact != 0).any()
+    assert not np.array_equal(np.sign(network.forward(points) @ instance.margins.T), np.sign(exact))
+    zeros = np.zeros(20, dtype=np.int64)
+    np.testing.assert_array_equal(np.sign(signed_margins(network, points, zeros)[:, 1:]), np.sign(exact))
+    for size in (1, 7):
+        parts = [points[start : start + size] for start in range(0, 20, size)]
+        np.testing.assert_array_equal(np.concatenate([replay(network, instance, part) for part in parts]), exact)
+        signs = np.concatenate([np.sign(signed_margins(network, part, zeros[: len(part)])) for part in parts])
+        np.testing.assert_array_equal(signs[:, 1:], np.sign(exact))
+
+
+@settings(max_examples=30, deadline=None)
+@given(network=classifiers(), seed=SEEDS)
+def test_the_least_margins_of_points_are_those_of_all(network: LayerList, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.choice(rng.random(3), (9, *network.input_shape))  # some of them twice
+    instance = ball(network, points[0], 0, 1.0)
+    exact = replay(network, instance, points)
+    upper, worst = least_margins(network, instance, points)
+    np.testing.assert_array_equal(upper, exact.min(axis=0))
+    assert exact[worst].min() == exact.min()
+
+
+# Exactly, the margin is 3/4 at every input; float64 loses the first neuron's 1 beside 2^54.
+ROUNDED_AWAY = LayerList(
+    (1,),
+    (
+        Linear(np.array([[1.0], [0.0]]), np.array([0.0, 1.0])),
+        ReLU(),
+        Linear(np.array([[0.0, 1.0]]), np.array([2.0**54])),
+        ReLU(),
+        Linear(np.array([[1.0], [0.0]]), np.array([-(2.0**54), 0.25])),
+    ),
+)
+# Exactly, the margin is -1/4 at every input; float64 rounds the last bias' sum with 2^54 up.
+ROUNDED_UP = LayerList(
+    (1,),
+    (
+        Linear(np.array([[0.0]]), np.array([3.0])),
+        ReLU(),
+        Linear(np.array([[1.0]]), np.array([2.0**54])),
+        ReLU(),
+        Linear(np.array([[1.0], [0.0]]), np.array([-(2.0**54), 3.25])),
+    ),
+)
+
+
+def test_what_float64_misclassifies_alone_is_not_falsified_and_said() -> None:
+    for method in ("interval", "linear", "lp", "milp", "staged"):
+        outcome = verify(ROUNDED_AWAY, [0.5], 0, 0.5, method)
+        assert outcome.verdict is not Verdict.FALSIFIED
+        assert outcome.upper.tolist() == [0.75]
+        assert (outcome.float64_wrong, outcome.float32_wrong) == (True, True)
+        assert outcome.caveat is not None
+        assert outcome.caveat.startswith("Runs in float64 and in float32 misclassify an input of the ball")
+
+
+def test_what_exact_arithmetic_alone_misclassifies_is_falsified_and_said() -> None:
+    outcome = verify(ROUNDED_UP, [0.5], 0, 0.5, "interval")
+    assert (outcome.verdict, outcome.tier, outcome.upper.tolist()) == (Verdict.FALSIFIED, "exact", [-0.25])
+    assert (outcome.float64_wrong, outcome.float32_wrong, outcome.caveat) == (False, True, None)
+    assert outcome.evidence == "witness with margin -0.25"
+
+
+def test_a_tie_is_neither_won_nor_lost() -> None:
+    network = LayerList((1,), (Linear(np.ones((2, 1)), np.zeros(2)),))
+    outcome = verify(network, [0.5], 0, 0.25, "milp")
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.upper.tolist() == [0.0]
+    assert (outcome.float64_wrong, outcome.float32_wrong) == (False, False)
+    assert (is_wrong(0.0), is_wrong(-1e-300), is_wrong(float("nan"))) == (False, True, True)
 
 
 def test_a_witness_that_lives_by_the_last_bits_fails_in_single_precision() -> None:
     instance = ball(LARGE, np.zeros(2), 0, 1.0)
     point = np.array([0.0, 1e-3])
     assert replay(LARGE, instance, point[None]).item() < 0
+    assert replay_double(LARGE, instance, point) < 0
     assert replay_single(LARGE, instance, point) == 0.0
 
 
@@ -84,8 +186,7 @@ def test_rounding_to_single_precision_stays_inside_the_box(image: list[float], e
     for corner in (instance.lower, instance.upper):
         rounded = single_inside(instance, corner)
         assert rounded.dtype == np.float32
-        assert (rounded >= instance.lower).all()
-        assert (rounded <= instance.upper).all()
+        assert instance.contains(rounded[None].astype(np.float64))
 
 
 def test_a_box_too_thin_for_single_precision_takes_the_nearest_number() -> None:

@@ -41,8 +41,8 @@ def test_tiers_of_earlier_rows_are_told_where_they_are_plain(tmp_path: Path) -> 
     rows = [
         verify_row(method="linear", verdict="verified"),
         verify_row(verdict="verified"),
-        verify_row(image=1, verdict="falsified", witness_single=True),
-        verify_row(image=2, verdict="falsified", witness_single=False),
+        verify_row(image=1, verdict="falsified", float32_wrong=True),
+        verify_row(image=2, verdict="falsified", float32_wrong=False),
     ]
     table = tables_of(made_run(tmp_path, *rows))[TITLE]
     assert only(table, method="linear")[["certified", "not said"]].tolist() == [1, 0]

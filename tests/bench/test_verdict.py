@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bench.verdict import Verdict, decide
+from bench.verdict import Verdict, decide, tier_of
 from solvers.certify import SOLVER_SAFETY
 
 
@@ -96,6 +96,18 @@ def test_a_bound_above_the_margin_of_a_replayed_input_verifies_nothing() -> None
     assert evidence == "contradicted: target 3 has lower bound 0.5, an input has 0.4"
 
 
-@pytest.mark.parametrize("safety", [0.0, SOLVER_SAFETY])
-def test_the_last_digits_of_a_replay_contradict_nothing(safety: float) -> None:
-    assert judge([0.5], upper=0.5 - 1e-12, safety=safety)[0] is Verdict.VERIFIED
+def test_a_solvers_bound_may_exceed_an_inputs_margin_by_its_safety_and_a_rigorous_one_by_nothing() -> None:
+    assert judge([0.5], upper=0.5, safety=0.0)[0] is Verdict.VERIFIED
+    below = 0.5 - 0.5 * SOLVER_SAFETY
+    assert judge([0.5], upper=below, safety=SOLVER_SAFETY)[0] is Verdict.VERIFIED
+    assert judge([0.5], upper=math.nextafter(0.5, 0.0), safety=0.0)[0] is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("wrong", "tier"),
+    [((True, True), "float32"), ((True, False), "float64"), ((False, False), "exact"), ((False, True), "exact")],
+)
+def test_the_tier_of_a_witness_says_in_which_floats_it_is_one_too(wrong: tuple[bool, bool], tier: str) -> None:
+    none = np.array([-1.0])
+    assert tier_of(Verdict.FALSIFIED, none, none, float64_wrong=wrong[0], float32_wrong=wrong[1]) == tier
+    assert tier_of(Verdict.UNKNOWN, none, none, float64_wrong=wrong[0], float32_wrong=wrong[1]) is None

@@ -127,15 +127,18 @@ def test_cancellation_keeps_the_exact_value_inside(big: float) -> None:
         assert_contains(bounds_of(network, box)[0], exact_bounds(network, box)[0])
 
 
-def test_a_sum_that_overflows_halfway_bounds_nothing() -> None:
+@pytest.mark.parametrize("lower", [0.0, 1.0])
+def test_a_sum_that_overflows_bounds_nothing_wrongly(lower: float) -> None:
     rows = [[1.7e308, 1.7e308, -1.7e308], [1.0, 0.0, 0.0]]
     layers = (linear(rows, [0, 0]), ReLU(), linear([[1, 0], [0, 1]], [0, 0]))
-    first, rectified, last = bounds_of(LayerList((3,), layers), (np.ones(3), np.ones(3)))
-    assert first[0][0, 0] == -np.inf
-    assert first[1][0, 0] == np.inf
-    assert rectified[0][0, 0] == 0.0
-    assert not np.isnan(last).any()
-    assert first[0][0, 1] <= 1.0 <= first[1][0, 1] < 1.0 + 1e-12
+    bounds = bounds_of(LayerList((3,), layers), (np.full(3, lower), np.ones(3)))
+    (low, high), *_ = bounds
+    if lower < 1.0:  # the radius overflows in any order; the centre, all that a point has, where two terms meet first
+        assert (low[0, 0], high[0, 0]) == (-np.inf, np.inf)
+    assert low[0, 0] <= 1.7e308 <= high[0, 0]
+    assert low[0, 1] <= lower <= 1.0 <= high[0, 1] < 1.0 + 1e-12
+    assert not any(np.isnan(bound).any() for pair in bounds for bound in pair)
+    assert bounds[1][0][0, 0] >= 0.0
 
 
 @settings(max_examples=30, deadline=None)

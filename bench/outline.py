@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bench.progress import Counts, Line
+from bench.store import PLAN, ROWS
+from networks.errors import InputError
+from networks.files import read_regular
 
 if TYPE_CHECKING:
     from bench.plan import Plan, Planned
@@ -43,6 +47,16 @@ class Outline(msgspec.Struct, frozen=True):
     jobs: int
     lines: list[OutlineLine]
 
+    @property
+    def cells(self) -> frozenset[str]:
+        """The digests of all that is planned: other rows are of the suite as it was before, and count no more."""
+        return frozenset(cell for each in self.lines for cell in (*each.there, *each.missing))
+
+    def note(self, others: int) -> list[str]:
+        """What the user should know where so many cells of the folder are not planned."""
+        told = f"{others:,} cells in {ROWS} are not of suite {self.suite} as it was last run: not counted"
+        return [told] if others else []
+
     def counts(self, finished: Mapping[str, Row] = MappingProxyType({})) -> Counts:
         """The counts of all that is planned, with those rows of `finished` in them that were there."""
         cells = {Line(each.kind, each.method, each.solver): len(each.there) + len(each.missing) for each in self.lines}
@@ -54,6 +68,25 @@ class Outline(msgspec.Struct, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values for JSON."""
         return dict(msgspec.to_builtins(self))
+
+
+def read_outline(folder: Path) -> Outline | None:
+    """The outline of the last start of a run, by which its rows count; None where none is kept: there, every row does.
+
+    Raises
+    ------
+    InputError
+        The file is not what a run writes.
+    """
+    path, expected = folder / PLAN, "expected a file that `relubench run` wrote"
+    try:
+        return msgspec.json.decode(read_regular(path), type=Outline)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; {expected}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not the plan of a run: {error}; {expected}") from error
 
 
 def outline(plan: Plan, missing: Iterable[Planned], jobs: int, start: str = "") -> Outline:

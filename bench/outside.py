@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from bench.outline import Outline
+from bench.outline import Outline, read_outline
 from bench.progress import Counts, Line, Running, SeenRow
 from bench.row import failed
 from bench.store import PLAN, ROWS, RUNNING, read_manifest
@@ -102,7 +102,7 @@ def glance(folder: Path) -> Glance:
     if not folder.is_dir():
         raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
     held, holder = _holder(folder / RUNNING)  # before the rows: of a cell that ends meanwhile the row is seen
-    plan = _plan(folder / PLAN)
+    plan = read_outline(folder)
     rows, torn = _rows(folder / ROWS)
     if not (held or plan or rows):
         expected = "expected a folder that `relubench run` wrote"
@@ -161,8 +161,7 @@ def _count(plan: Outline | None, rows: list[SeenRow], cells: list[SeenCell]) -> 
     if plan is None:
         why = "the run has just begun, or is of a version that kept none"
         return counts, [f"no {PLAN}: {why}; how many cells there are to be is not known"]
-    note = f"{len(others):,} cells in {ROWS} are not of suite {plan.suite} as it was last run: not counted"
-    return counts, [note] if others else []
+    return counts, plan.note(len(others))
 
 
 def _suite(folder: Path, plan: Outline | None) -> str | None:
@@ -190,17 +189,6 @@ def _holder(path: Path) -> tuple[bool, Holder | None]:
         return False, None
     except (OSError, ValueError, RecursionError):
         return True, None
-
-
-def _plan(path: Path) -> Outline | None:
-    try:
-        return msgspec.json.decode(read_regular(path), type=Outline)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; {EXPECTED}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not the plan of a run: {error}; {EXPECTED}") from error
 
 
 def _rows(path: Path) -> tuple[list[SeenRow], str]:

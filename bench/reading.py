@@ -18,9 +18,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from bench.columns import LISTS, joined, table_of
 from bench.machine import usable_cores
+from bench.outline import read_outline
 from bench.row import checked, decode, decoder
 from bench.store import ROWS, is_torn
 from networks.errors import InputError
@@ -37,7 +39,7 @@ Span = tuple[int, int]  # of the file: its first byte, and the first one behind 
 
 
 def read_table(folder: Path) -> tuple[pa.Table, list[str]]:
-    """The rows of a run that count, the last one of each cell, seed and repeat, and notes.
+    """The rows of a run that count, the last one of each cell, seed and repeat of its present plan, and notes.
 
     Returns
     -------
@@ -50,6 +52,17 @@ def read_table(folder: Path) -> tuple[pa.Table, list[str]]:
     InputError
         No such folder, no rows in it, or a line that is no row; the message has the file and the line's number.
     """
+    table, notes = _counted_once(*_all_rows(folder))
+    plan = read_outline(folder)
+    if plan is None:
+        return table, notes
+    kept = table.filter(pc.is_in(table["cell"], pa.array([*plan.cells], pa.large_string())))
+    if not kept.num_rows:
+        raise InputError(f"{folder / ROWS}: no row of suite {plan.suite} as it was last run; expected one at least")
+    return kept, [*notes, *plan.note(table.num_rows - kept.num_rows)]
+
+
+def _all_rows(folder: Path) -> tuple[pa.Table, list[str]]:
     if not folder.is_dir():
         raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
     path = folder / ROWS
@@ -62,7 +75,7 @@ def read_table(folder: Path) -> tuple[pa.Table, list[str]]:
     notes = [_torn_note(path, offset) for block in blocks for offset in _torn_in(block)]
     if not any(block.num_rows for block in blocks):
         raise InputError(f"{path}: no complete row; expected one at least")
-    return _counted_once(joined(blocks), notes)
+    return joined(blocks), notes
 
 
 def _read_spans(path: Path) -> list[list[pa.Table]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from typing import Any, Self
 
 from bench.environment import describe, utc_now
 from bench.limits import Limits, in_force
-from bench.outline import line_of, outline
+from bench.outline import Outline, line_of, outline, read_outline
 from bench.plan import Plan, Planned
 from bench.pool import measure_all, start_server
 from bench.progress import Counts, one_line
 from bench.row import Row
 from bench.runlog import SHOWN, in_words, log, log_row
 from bench.store import Store
+from networks.errors import InputError
 
 
 def unfinished(plan: Plan, store: Store, limits: Limits) -> list[Planned]:
@@ -72,14 +74,17 @@ def run(
         No worker comes up.
     """
     limits = in_force(plan.suite, jobs, limits)
-    missing = unfinished(plan, store, limits)
+    missing, started = unfinished(plan, store, limits), utc_now()
+    planned_cells, suite = outline(plan, missing, jobs, started), plan.suite.model_dump(mode="json")
     if not missing:
+        if not _is_planned(planned_cells, store):
+            store.start(suite)
+            store.keep_plan(planned_cells.to_dict())
         log.info("run: suite %s, all %d cells are there", plan.suite.name, len(plan.cells))
         return
     start_server()
-    started, environment = utc_now(), describe()
-    store.start(plan.suite.model_dump(mode="json"), environment, started)
-    planned_cells = outline(plan, missing, jobs, started)
+    environment = describe()
+    store.start(suite, {"start": started, **environment})
     store.keep_plan(planned_cells.to_dict())
     _log_start(plan, len(missing), jobs, limits, environment)
     said = _Said(store, planned_cells.counts(store.finished))
@@ -106,6 +111,14 @@ def run(
             store.append(row)
             said.end(row)
             on_row(row)
+
+
+def _is_planned(cells: Outline, store: Store) -> bool:
+    """Whether the folder's plan has the same cells: where the suite lost some, their rows are to count no more."""
+    with contextlib.suppress(InputError):  # a plan that cannot be read is one to replace
+        kept = read_outline(store.folder)
+        return kept is not None and kept.cells == cells.cells
+    return False
 
 
 class _Said:

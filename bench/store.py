@@ -21,7 +21,7 @@ from networks.errors import InputError
 from networks.files import check_no_pipe, read_regular
 
 ROWS, MANIFEST, ARRAYS, LOGS, TORN = "rows.jsonl", "manifest.json", "arrays", "logs", "rows.torn"
-PLAN = "plan.json"  # what the last start was to measure, for those who look from outside
+PLAN = "plan.json"  # of the last start: what is to be measured, and which rows count
 Place = tuple[int, int]  # of a line in the file of rows: the byte where it begins, and its length
 LOCK, RUNNING = "run.lock", "running.json"  # the lock, and who holds it: a lock file's own content does not last
 
@@ -142,15 +142,15 @@ class Store:
         save_npz(self.folder / name, **arrays)
         return name
 
-    def start(self, suite: dict[str, Any], environment: dict[str, Any], started: str) -> None:
-        """Write the manifest; a resumed run adds its environment to those before."""
-        starts = [*read_manifest(self.folder).get("starts", []), {"start": started, **environment}]
+    def start(self, suite: dict[str, Any], environment: dict[str, Any] | None = None) -> None:
+        """Write the manifest; a resumed run adds its environment to those before, if it measures anything."""
+        starts = [*read_manifest(self.folder).get("starts", []), *([environment] if environment else [])]
         text = json.dumps({"suite": suite, "starts": starts}, indent=2) + "\n"
         with _replacing(self.folder / MANIFEST) as file:
             file.write(text.encode())
 
     def keep_plan(self, plan: dict[str, Any]) -> None:
-        """Write what this start is to measure, for `bench.outside`."""
+        """Write what this start is to measure: what counts of the rows (`bench.outline`)."""
         with _replacing(self.folder / PLAN) as file:
             file.write(json.dumps(plan).encode() + b"\n")
 

@@ -14,6 +14,7 @@ from bench.compare.times import compare_times
 from bench.compare.work import THRESHOLD, compare_work
 from bench.judge import finding as judge_finding
 from bench.judge import judge
+from bench.outline import read_outline
 from bench.row import Row
 from bench.store import read_manifest, read_rows
 from networks.errors import InputError
@@ -43,8 +44,12 @@ class RunFiles:
         if not folder.is_dir():
             raise InputError(f"run {folder} is not a folder; expected one that `relubench run` wrote")
         rows, notes = read_rows(folder)
-        counting = {(row.cell, row.seed, row.repeat): row for row in rows}  # the last of each cell
-        return cls(folder, list(counting.values()), read_manifest(folder), tuple(notes))
+        last = {(row.cell, row.seed, row.repeat): row for row in rows}.values()
+        plan = read_outline(folder)
+        planned = None if plan is None else plan.cells
+        counting = [row for row in last if planned is None or row.cell in planned]
+        notes += [] if plan is None else plan.note(len(last) - len(counting))
+        return cls(folder, counting, read_manifest(folder), tuple(notes))
 
     @property
     def suite(self) -> str:

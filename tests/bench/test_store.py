@@ -144,8 +144,8 @@ def test_arrays_that_cannot_be_written_are_an_input_error(tmp_path: Path) -> Non
 
 def test_the_manifest_keeps_every_start_and_the_last_suite(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        store.start({"name": "a"}, {"cpu": "x"}, "first")
-        store.start({"name": "b"}, {"cpu": "y"}, "second")
+        store.start({"name": "a"}, {"start": "first", "cpu": "x"})
+        store.start({"name": "b"}, {"start": "second", "cpu": "y"})
     manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["suite"] == {"name": "b"}
     assert manifest["starts"] == [{"start": "first", "cpu": "x"}, {"start": "second", "cpu": "y"}]
@@ -156,7 +156,7 @@ def test_the_manifest_keeps_every_start_and_the_last_suite(tmp_path: Path) -> No
 def test_a_manifest_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
     with Store(tmp_path) as store, pytest.raises(InputError, match=f"{MANIFEST}: not the manifest of a run"):
-        store.start({}, {}, "now")
+        store.start({}, {"start": "now"})
 
 
 def test_a_folder_is_held_by_one_store_and_the_second_is_told_by_whom(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from bench.verdict import Verdict
     from bench.verification import verify
 
+    __version__: str
+
 # No module of this package bears one of these names: importing it would put the module in the function's place.
 _HOME = {
     "AttackResult": "bench.methods.attacks",
@@ -25,6 +27,14 @@ __all__ = ["AttackResult", "Outcome", "Verdict", "attack", "verify"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("relubench")
     if name not in _HOME:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "__version__"})

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+import bench
 from bench.commands import attack, check, compare, export, listing, pair, report, run, status, train, verify
 from networks.errors import RelubenchError
 
@@ -43,9 +44,7 @@ for command in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"relubench {version('relubench')}")
+        print(f"relubench {bench.__version__}")
         raise typer.Exit
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -51,6 +55,18 @@ def at_import(path: Path) -> Iterator[str]:
 
 def is_within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("package", [networks, solvers, bench])
+def test_a_package_lists_its_public_names_before_they_are_used(package: ModuleType) -> None:
+    script = f"import {package.__name__} as p; print(*(set(p.__all__) - set(dir(p))))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.split() == []  # in a fresh interpreter, where none of them was used
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert bench.__version__ == version("relubench")
+    assert "__version__" in dir(bench)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -14,9 +14,11 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from bench.choices import BY_MILP, BY_PROPAGATION, MOST_STEPS, Bounds, Goal, Method, Start, Stop, applicable, goal_of
+from bench.numerals import ratio
 from networks.errors import SuiteError
 from networks.files import read_regular, shown
 from networks.instance import Clip, check_clip
@@ -24,12 +26,21 @@ from solvers.backend import MOST_THREADS
 from solvers.formulation import OWN_STABLE, Query, Relu, Rows, Stable
 
 
+def _ratio(value: Any) -> Any:
+    """The number that a suite has as text, `"8/255"`, for which TOML has no form; what is no text stays as it is."""
+    try:
+        return ratio(value) if isinstance(value, str) else value
+    except ValueError:
+        raise PydanticCustomError("fraction", 'a number, or a fraction such as "8/255"') from None
+
+
 def _checked_clip(clip: Clip) -> Clip:
     check_clip(clip)
     return clip
 
 
-Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = BeforeValidator(_ratio)
+Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False), Fraction]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 Index = Annotated[int, Field(ge=0, le=2**53)]
@@ -99,7 +110,7 @@ class AttackTable(_Table):
     epsilons: tuple[Epsilon, ...] = Field(min_length=1)
     methods: tuple[ATTACKS, ...] = Field(min_length=1)
     steps: Steps = 40
-    step: Positive | None = None
+    step: Annotated[Positive, Fraction] | None = None
     restarts: Steps = 1
     target: Index | None = None
     clip: ClipTable = False

@@ -8,30 +8,39 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import ClipText, Data, Epsilon, Json, Network, parse_clip
+from bench.commands.options import FRACTION, INTEGER, ClipText, Data, Epsilon, Json, Network, parse_clip, parsed
 from bench.console import console
+from bench.numerals import integer, number
 
 
 def attack(
     network: Network,
     epsilon: Epsilon,
     method: Annotated[str, typer.Option("--method", "-m", help="The attack; a wrong name lists all.")] = "pgd_linf",
-    images: Annotated[int, typer.Option("--images", "-n", help="How many test images, from the first on.")] = 100,
-    step: Annotated[float | None, typer.Option(help="Step size; the default depends on the method.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of a PGD attack.")] = 40,
-    restarts: Annotated[int, typer.Option(help="Starts; all but the first are random.")] = 1,
-    target: Annotated[int | None, typer.Option("--target", "-t", help="Drive all images towards this class.")] = None,
+    images: Annotated[
+        int, typer.Option("--images", "-n", parser=INTEGER, help="How many test images, from the first on.")
+    ] = 100,
+    step: Annotated[
+        float | None, typer.Option(parser=FRACTION, help="Step size; the default depends on the method.")
+    ] = None,
+    steps: Annotated[int, typer.Option(parser=INTEGER, help="Steps of a PGD attack.")] = 40,
+    restarts: Annotated[int, typer.Option(parser=INTEGER, help="Starts; all but the first are random.")] = 1,
+    target: Annotated[
+        int | None, typer.Option("--target", "-t", parser=INTEGER, help="Drive all images towards this class.")
+    ] = None,
     clip: ClipText = "none",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Of torch.", min=1, max=1024, show_default="as many as there are cores")
+        int | None,
+        typer.Option(parser=parsed(integer, 1, 1024), help="Of torch.", show_default="as many as there are cores"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random starts.")] = 0,
+    seed: Annotated[int, typer.Option(parser=INTEGER, help="Of the random starts.")] = 0,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Save the adversarial images to this .npz file.")] = None,
     json: Json = False,
     fail_over: Annotated[
-        float | None, typer.Option(help="Exit with code 1 if the error rate is above this.", min=0, max=1)
+        float | None,
+        typer.Option(parser=parsed(number, 0, 1), help="Exit with code 1 if the error rate is above this."),
     ] = None,
 ) -> None:
     """Attack test images and print the error rate and the speed.

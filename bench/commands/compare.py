@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.options import Json
+from bench.commands.options import NUMBER, Json
 from bench.commands.outputs import GitHub, JUnit, Markdown, Outputs
 from bench.console import errors
 from networks.errors import InputError
@@ -23,7 +23,10 @@ def compare(
     ],
     head: Annotated[Path, typer.Argument(metavar="HEAD", help="The same of what is to be judged.")],
     work_threshold: Annotated[
-        float, typer.Option(help="Geometric mean of HEAD / BASE above which work fails, where none can match exactly.")
+        float,
+        typer.Option(
+            parser=NUMBER, help="Geometric mean of HEAD / BASE above which work fails, where none can match exactly."
+        ),
     ] = 1.05,
     markdown: Markdown = None,
     junit: JUnit = None,

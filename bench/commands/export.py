@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.choices import DEFAULT_BOUNDS
-from bench.commands.options import ClipText, Data, FormulationName, Stable, choose_input, parse_clip
+from bench.commands.options import FRACTION, INTEGER, ClipText, Data, FormulationName, Stable, choose_input, parse_clip
 from bench.console import console
 
 SUFFIXES = (".safetensors", ".mps", ".lp")
@@ -18,9 +18,13 @@ def export(
     model: Annotated[str, typer.Argument(help="A zoo network, a layer-list file, or a torch state dict.")],
     out: Annotated[Path, typer.Argument(help="A .safetensors (layer list), .mps or .lp file.")],
     architecture: Annotated[str | None, typer.Option(help="The zoo architecture of a state dict.")] = None,
-    image: Annotated[int, typer.Option("--image", "-i", help="Index of the test image (MPS, LP).")] = 0,
-    epsilon: Annotated[float | None, typer.Option("--epsilon", "-e", help="Radius of the ball (MPS, LP).")] = None,
-    target: Annotated[int | None, typer.Option("--target", "-t", help="The class to compare with (MPS, LP).")] = None,
+    image: Annotated[int, typer.Option("--image", "-i", parser=INTEGER, help="Index of the test image (MPS, LP).")] = 0,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", "-e", parser=FRACTION, help="Radius of the ball (MPS, LP).")
+    ] = None,
+    target: Annotated[
+        int | None, typer.Option("--target", "-t", parser=INTEGER, help="The class to compare with (MPS, LP).")
+    ] = None,
     clip: ClipText = "0,1",
     relaxation: Annotated[bool, typer.Option(help="The LP relaxation instead of the MILP.")] = False,
     bounds: Annotated[str, typer.Option(help="interval, linear or alpha; lp or milp by HiGHS.")] = DEFAULT_BOUNDS,

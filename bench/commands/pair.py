@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.options import Data, Json
+from bench.commands.options import INTEGER, NUMBER, Data, Json
 from bench.commands.outputs import GitHub, JUnit, Markdown, Outputs
 from bench.console import errors, progress_bar
 
@@ -21,13 +21,21 @@ def pair(
     suite: Annotated[str, typer.Argument(help="A shipped suite (`relubench suites`) or a TOML file.")],
     base: Annotated[str, typer.Option(metavar="PYTHON", help="Interpreter of the installation to compare with.")],
     head: Annotated[str, typer.Option(metavar="PYTHON", help="Interpreter of the installation to judge.")],
-    threshold: Annotated[float, typer.Option(help="Fail where head takes surely more than this times base's.")] = 1.10,
-    rounds: Annotated[int, typer.Option(help="Rounds of four measurements a cell, two pairs, at least.")] = 3,
-    max_rounds: Annotated[int, typer.Option(help="Rounds at most, while the answer is not clear.")] = 10,
+    threshold: Annotated[
+        float, typer.Option(parser=NUMBER, help="Fail where head takes surely more than this times base's.")
+    ] = 1.10,
+    rounds: Annotated[
+        int, typer.Option(parser=INTEGER, help="Rounds of four measurements a cell, two pairs, at least.")
+    ] = 3,
+    max_rounds: Annotated[
+        int, typer.Option(parser=INTEGER, help="Rounds at most, while the answer is not clear.")
+    ] = 10,
     hard_limit: Annotated[
         float | None,
         typer.Option(
-            help="Seconds after which a first call hangs.", show_default="time limit + 10 s or a quarter, else 600"
+            parser=NUMBER,
+            help="Seconds after which a first call hangs.",
+            show_default="time limit + 10 s or a quarter, else 600",
         ),
     ] = None,
     data: Data = None,

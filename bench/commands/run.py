@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from bench.commands.options import INTEGER, NUMBER
 from bench.console import console, errors
 
 if TYPE_CHECKING:
@@ -24,17 +25,23 @@ def run(
     suite: Annotated[str, typer.Argument(help="A shipped suite (`relubench suites`) or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="results/NAME")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the full MNIST set.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Cells at a time, each on its own processors.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", parser=INTEGER, help="Cells at a time, each on its own processors.")
+    ] = 1,
     hard_limit: Annotated[
         float | None,
         typer.Option(
-            help="Seconds after which a cell's process is killed.", show_default="time limit + 10 s or a quarter"
+            parser=NUMBER,
+            help="Seconds after which a cell's process is killed.",
+            show_default="time limit + 10 s or a quarter",
         ),
     ] = None,
     memory_limit: Annotated[
         float | None,
         typer.Option(
-            help="MB above which a cell's process and its children are killed.", show_default="90 % divided by jobs"
+            parser=NUMBER,
+            help="MB above which a cell's process and its children are killed.",
+            show_default="90 % divided by jobs",
         ),
     ] = None,
     logs: Annotated[bool, typer.Option(help="Keep the solvers' own logs.")] = True,

@@ -8,15 +8,21 @@ from typing import Annotated
 
 import typer
 
+from bench.commands.options import INTEGER, parsed
 from bench.console import console, progress_bar
+from bench.numerals import integer
 
 
 def train(
     name: Annotated[str, typer.Argument(help="A zoo network; `relubench networks` lists them.")],
     data: Annotated[Path | None, typer.Option(help="Folder with the four MNIST files, gzipped or not.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the weights and the log.")] = Path("results/training"),
-    seed: Annotated[int, typer.Option(help="Of the initial weights and of the order of the batches.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the 60,000 training images.", min=1)] = 10,
+    seed: Annotated[
+        int, typer.Option(parser=INTEGER, help="Of the initial weights and of the order of the batches.")
+    ] = 0,
+    epochs: Annotated[
+        int, typer.Option(parser=parsed(integer, 1), help="Passes over the 60,000 training images.")
+    ] = 10,
 ) -> None:
     """Train a zoo network: plain SGD, learning rate 0.1, batches of 100, inputs in [0, 1].
 

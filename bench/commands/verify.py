@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ import typer
 
 from bench.choices import DEFAULT_BOUNDS, METHODS, SWITCHES
 from bench.commands.options import (
+    INTEGER,
+    NUMBER,
     ClipText,
     Data,
     Epsilon,
@@ -19,7 +22,7 @@ from bench.commands.options import (
     Network,
     Stable,
     Targets,
-    choose_input,
+    choose_inputs,
     parse_clip,
 )
 from bench.console import console
@@ -37,23 +40,31 @@ TIERS = {
     "float64": "in exact arithmetic and float64, not in float32",
     "exact": "in exact arithmetic, not in float64",
 }
+SIGN_ALONE = 3.0  # times what a bound must exceed to count as positive: up to there it says no more than that
 FAIL_ON = {"never": (), "falsified": ("falsified",), "unverified": ("falsified", "unknown")}  # the verdicts that fail
 
 
 def verify(
     network: Network,
     epsilon: Epsilon,
-    image: Annotated[int | None, typer.Option("--image", "-i", help="Index of a test image.", show_default="0")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", "-i", help="Index of a test image, or several: 0-9 or 0,3,7-9.", show_default="0"),
+    ] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A .npy file instead of a test image.")] = None,
-    label: Annotated[int | None, typer.Option(help="The true class; a test image has its own.")] = None,
+    label: Annotated[int | None, typer.Option(parser=INTEGER, help="The true class; a test image has its own.")] = None,
     method: Annotated[str, typer.Option("--method", "-m", help=", ".join(METHODS) + ".")] = "milp",
     solver: Annotated[str, typer.Option("--solver", "-s", help="A back-end (`relubench solvers`).")] = "highs",
     clip: ClipText = "0,1",
     target: Targets = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for encoding and all targets together.")] = None,
-    node_limit: Annotated[int | None, typer.Option(help="Nodes of each MILP's branch and bound.")] = None,
-    threads: Annotated[int, typer.Option(help="Of the solver, and of torch.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the solver.")] = 0,
+    time_limit: Annotated[
+        float | None, typer.Option(parser=NUMBER, help="Seconds for encoding and all targets together.")
+    ] = None,
+    node_limit: Annotated[
+        int | None, typer.Option(parser=INTEGER, help="Nodes of each MILP's branch and bound.")
+    ] = None,
+    threads: Annotated[int, typer.Option(parser=INTEGER, help="Of the solver, and of torch.")] = 1,
+    seed: Annotated[int, typer.Option(parser=INTEGER, help="Of the solver.")] = 0,
     bounds: Annotated[
         str, typer.Option(help=f"Of a model's neurons: {', '.join(SWITCHES['bounds'])}.")
     ] = DEFAULT_BOUNDS,
@@ -72,53 +83,77 @@ def verify(
 ) -> None:
     """Bound the worst-case margins around one input, and say whether the network is robust there.
 
+    Of several images, each is a line, and so is each JSON object.
+
     Examples:
     relubench verify mnist_small --image 0 --epsilon 0.02
 
     relubench verify mnist_dnn_4 -i 3 -e 0.01 --method lp --solver gurobi --json
 
-    relubench verify mnist_small -e 0.05 --method staged
+    relubench verify mnist_small --image 0-9 -e 8/255 --method staged
     """
     from bench.store import writing
     from bench.verification import verify as run
+    from networks import load_network
     from networks.errors import InputError
 
     if fail_on not in FAIL_ON:
         raise InputError(f"--fail-on is {fail_on!r}; expected one of {', '.join(FAIL_ON)}")
-    x, true_label = choose_input(image, input_file, label, data)
+    inputs = choose_inputs(image, input_file, label, data)
+    loaded = load_network(network)
     if log is not None:
         with writing(log):
             log.touch()
-    outcome = run(
-        network,
-        x,
-        true_label,
-        epsilon,
-        method,
-        solver,
-        clip=parse_clip(clip),
-        targets=target or None,
-        time_limit_s=time_limit,
-        threads=threads,
-        seed=seed,
-        bounds=bounds,
-        goal=goal,
-        formulation=formulation,
-        stable=stable,
-        relu=relu,
-        query=query,
-        stop=stop,
-        start=start,
-        exact=exact,
-        node_limit=node_limit,
-        log=log,
-    )
-    if json:
-        print(json_format.dumps(outcome.to_dict(), allow_nan=False))
-    else:
-        _show(outcome, network)
-    if outcome.verdict in FAIL_ON[fail_on]:
+    verdicts: Counter[str] = Counter()
+    for index, x, true_label in inputs:
+        outcome = run(
+            loaded,
+            x,
+            true_label,
+            epsilon,
+            method,
+            solver,
+            clip=parse_clip(clip),
+            targets=target or None,
+            time_limit_s=time_limit,
+            threads=threads,
+            seed=seed,
+            bounds=bounds,
+            goal=goal,
+            formulation=formulation,
+            stable=stable,
+            relu=relu,
+            query=query,
+            stop=stop,
+            start=start,
+            exact=exact,
+            node_limit=node_limit,
+            log=log,
+        )
+        verdicts[outcome.verdict] += 1
+        if json:
+            print(json_format.dumps({"image": index} | outcome.to_dict(), allow_nan=False), flush=True)
+        elif len(inputs) == 1:
+            _show(outcome, network)
+        else:
+            _show_line(outcome, index)
+    if len(inputs) > 1 and not json:
+        console.print(f"{len(inputs)} images: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}")
+    if any(verdict in FAIL_ON[fail_on] for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _show_line(outcome: Outcome, index: int | None) -> None:
+    console.print(
+        f"image {index}, label {outcome.label}: {_verdict(outcome)}; {outcome.total_s:.3f} s",
+        soft_wrap=True,
+    )
+
+
+def _verdict(outcome: Outcome) -> str:
+    """The verdict, what it rests on, and its evidence."""
+    tier = f" ({TIERS.get(outcome.tier, outcome.tier)})" if outcome.tier else ""
+    return f"{outcome.verdict.upper()}{tier}: {outcome.evidence}"
 
 
 def _show(outcome: Outcome, network: str) -> None:
@@ -130,8 +165,9 @@ def _show(outcome: Outcome, network: str) -> None:
     if outcome.switches:
         console.print(", ".join(f"{name} {value}" for name, value in outcome.switches.items()))
     console.print(table)
-    tier = f" ({TIERS[outcome.tier]})" if outcome.tier else ""
-    console.print(Text.assemble((outcome.verdict.upper(), "bold"), f"{tier}: {outcome.evidence}"))
+    said = Text(_verdict(outcome))
+    said.stylize("bold", 0, len(outcome.verdict))
+    console.print(said)
     if outcome.caveat:
         console.print(outcome.caveat)
     times = (
@@ -153,7 +189,7 @@ def _table(outcome: Outcome) -> Table:
 
     columns: dict[str, list[str]] = {
         "target": [str(target) for target in outcome.targets],
-        "lower bound": _numbers(outcome.lower),
+        "lower bound": _lower_bounds(outcome),
         "upper bound": _numbers(outcome.upper),
         "certified": _numbers(outcome.certified),
         "solver says": _numbers(outcome.claimed),
@@ -169,6 +205,15 @@ def _table(outcome: Outcome) -> Table:
     for line in zip(*shown.values(), strict=True):
         table.add_row(*line)
     return table
+
+
+def _lower_bounds(outcome: Outcome) -> list[str]:
+    """The best bound that there is; `> 0` where a solver was stopped as soon as it had the sign."""
+    import numpy as np
+
+    best = np.maximum(outcome.lower, outcome.certified)
+    sign_alone = (best > outcome.certified) & (best > outcome.safety) & (best <= SIGN_ALONE * outcome.safety)
+    return ["> 0" if sign else text for sign, text in zip(sign_alone, _numbers(best), strict=True)]
 
 
 def _numbers(values: Array) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.machine import usable_cores, usable_memory_mb
 from bench.row import Row
@@ -13,6 +13,7 @@ from networks.instance import is_finite_number, is_whole_number
 # What a solver may take beyond the limit that it was told: seconds, or a share of the limit if that is more.
 GRACE_S, GRACE_SHARE = 10.0, 0.25
 MEMORY_SHARE = 0.9  # of what there is, for all workers together
+BARE_MB = 450.0  # resident, with torch and a solver imported; of those that ship HiGHS takes the least, 330
 REASONS = {"time": "time limit", "memory": "memory limit"}  # in `Row.reason`
 
 
@@ -69,7 +70,7 @@ def killed_past(row: Row) -> str | None:
 
 
 def in_force(suite: Suite, jobs: int, asked: Limits) -> Limits:
-    """The limits asked for, else the suite's, else the defaults.
+    """The limits asked for, else the suite's. That on memory has a default, which depends on the workers: `shared`.
 
     Raises
     ------
@@ -85,8 +86,35 @@ def in_force(suite: Suite, jobs: int, asked: Limits) -> Limits:
             f"hard limit is {hard_limit_s:g} s; expected more than the {longest:g} s that suite {suite.name} gives a "
             "solver, so that it can stop by itself"
         )
-    memory_mb = asked.memory_limit_mb or suite.memory_limit_mb or MEMORY_SHARE * usable_memory_mb() / jobs
-    return Limits(hard_limit_s, memory_mb)
+    return Limits(hard_limit_s, asked.memory_limit_mb or suite.memory_limit_mb)
+
+
+def shared(limits: Limits, workers: int) -> Limits:
+    """The limits with each worker's share of the memory, where none was asked for.
+
+    Raises
+    ------
+    InputError
+        The share is less than a worker takes before its first cell.
+    """
+    if limits.memory_limit_mb is not None:
+        return limits
+    whole_mb = MEMORY_SHARE * usable_memory_mb()
+    most = max(1, int(whole_mb / BARE_MB))
+    if workers > most:
+        raise InputError(
+            f"{workers} workers have {whole_mb / workers:,.0f} MB of memory each, and one takes up to {BARE_MB:,.0f} "
+            f"before its first cell; expected at most {most} jobs, or a limit of your own (--memory-limit)"
+        )
+    return replace(limits, memory_limit_mb=whole_mb / max(1, workers))
+
+
+def too_low(limits: Limits) -> list[str]:
+    """What the user should know of a limit on memory that hardly a worker keeps."""
+    limit_mb = limits.memory_limit_mb
+    if limit_mb is None or limit_mb >= BARE_MB:
+        return []
+    return [f"the memory limit is {limit_mb:,.0f} MB, and a worker takes up to {BARE_MB:,.0f} MB before its first cell"]
 
 
 def shared_cores(jobs: int, threads: int) -> list[str]:

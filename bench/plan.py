@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.choices import SWITCHES
 from bench.environment import versions
@@ -17,7 +18,7 @@ from bench.row import Row
 from bench.suite import Cell, Suite, expand
 from networks import data
 from networks.errors import InputError
-from networks.instance import check_classes
+from networks.instance import Clip, check_classes, check_images
 from networks.layers import LayerList
 from networks.zoo import load_network
 from solvers.backend import SolverOptions
@@ -25,17 +26,29 @@ from solvers.backend import SolverOptions
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A cell with its digest, and the digest of the network that it was made with."""
+    """A cell as it is to be measured.
+
+    Attributes
+    ----------
+    cell : Cell
+    digest : str
+    network_digest : str
+        Of the network that it was made with.
+    known : dict
+        What its row says beside the cell's own fields however it ends, killed or not: `label`, the solver's version and
+        tolerances; of an attack the number of images, the length of a step and the device's name.
+    """
 
     cell: Cell
     digest: str
     network_digest: str
+    known: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def blank_row(self, started: str) -> Row:
         """The row of what was asked, nothing answered yet; `started` is UTC, ISO 8601."""
         asked = {key: value for key, value in asdict(self.cell).items() if key != "keep_images"}
         return Row(
-            **asked,
+            **(asked | self.known),
             cell=self.digest,
             network_digest=self.network_digest,
             dataset="mnist_test",
@@ -75,7 +88,7 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
     Raises
     ------
     InputError
-        A network, solver, image, class or device that is not there; the message names it.
+        A network, solver, image, class or device that is not there, or a clip without the images; the message names it.
     """
     asked = expand(suite)
     networks = {name: _load_for_images(name) for name in dict.fromkeys(cell.network for cell in asked)}
@@ -85,12 +98,15 @@ def make_plan(suite: Suite, data_dir: Path | None = None) -> Plan:
     for cell in asked:
         network = networks[cell.network]
         _check_labels(cell, network, data_dir)
+        if cell.clip is not None:
+            _check_clip(cell.clip, cell.image, cell.images, data_dir)
         if cell.kind == "attack":
             _check_attack(cell, network)
             cell, note = _fit_to_machine(cell, data_dir)
             notes.update(dict.fromkeys(note))
         digest = cell.digest(network.digest, _images_digest(cell.image, cell.images, data_dir))
-        kept = planned.setdefault(digest, Planned(cell, digest, network.digest)).cell.network
+        made = Planned(cell, digest, network.digest, KNOWN[cell.kind](cell, data_dir))
+        kept = planned.setdefault(digest, made).cell.network
         if kept != cell.network:
             notes[f"networks {kept} and {cell.network} have the same weights: measured once, as {kept}"] = None
     return Plan(suite, data_dir, tuple(planned.values()), tuple(notes))
@@ -121,6 +137,15 @@ def _check_labels(cell: Cell, network: LayerList, data_dir: Path | None) -> None
             raise InputError(
                 f"network {cell.network} has {network.class_count} classes; image {image} has label {label}"
             )
+
+
+@cache
+def _check_clip(clip: Clip, image: int | None, count: int | None, data_dir: Path | None) -> None:
+    pixels = _pixels(image, _available(count, data_dir) if count else None, data_dir)
+    try:
+        check_images(data.IMAGE_SHAPE, pixels.reshape(-1, *data.IMAGE_SHAPE), clip)
+    except InputError as error:
+        raise InputError(f"{f'image {image}' if count is None else f'the first {count} images'}: {error}") from None
 
 
 @cache
@@ -163,5 +188,36 @@ def _available(asked: int, data_dir: Path | None) -> int:
 
 @cache
 def _images_digest(image: int | None, count: int | None, data_dir: Path | None) -> str:
-    pixels = data.test_images(count, data_dir).images if count else data.test_image(image or 0, data_dir)[0]
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(_pixels(image, count, data_dir)).tobytes()).hexdigest()
+
+
+def _pixels(image: int | None, count: int | None, data_dir: Path | None) -> NDArray[np.float32]:
+    return data.test_images(count, data_dir).images if count else data.test_image(image or 0, data_dir)[0]
+
+
+def _known_of_verification(cell: Cell, data_dir: Path | None) -> dict[str, Any]:
+    ((_, label),) = _labels(cell.image, None, data_dir)
+    options = SolverOptions()
+    asked = ("mip_gap", "feasibility_tolerance", "integrality_tolerance") if cell.solver else ()
+    return {"label": label, **{name: getattr(options, name) for name in asked}}
+
+
+def _known_of_attack(cell: Cell, data_dir: Path | None) -> dict[str, Any]:
+    from bench.devices import device_name, resolve_device
+    from bench.methods.attacks import METHODS
+
+    step = METHODS[cell.method].step * cell.epsilon if cell.step is None and cell.steps else cell.step
+    return {
+        "images": _targeted(cell.images or 0, cell.target, data_dir),
+        "step": step,
+        "device": device_name(resolve_device(cell.device)),
+    }
+
+
+@cache
+def _targeted(count: int, target: int | None, data_dir: Path | None) -> int:
+    """How many images an attack takes: one of the target's own class cannot be driven there."""
+    return int((data.test_images(count, data_dir).labels != target).sum())
+
+
+KNOWN = {"verify": _known_of_verification, "attack": _known_of_attack}

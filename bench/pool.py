@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import cache
 from multiprocessing.context import BaseContext
@@ -22,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from bench import worker
 from bench.limits import Limits
-from bench.machine import cores_of
+from bench.machine import cores_of, usable_cores
 from bench.plan import Planned
 from bench.processes import kill, kill_tree
 from bench.row import Row
@@ -30,6 +30,7 @@ from bench.watch import LOOK_S, Watch
 from networks.errors import WorkerError
 
 START_S = 120.0  # for a worker to be ready
+VERSION_S = 30.0  # for a solver to tell its version
 JOIN_S = 5.0  # for a pool to end whose worker is dead
 STARTS = 3  # of a worker in a row without success
 # Imported once, in the server that the workers are forked from: a new one is there in milliseconds. No solver: a
@@ -76,6 +77,27 @@ def _wait_for_server() -> None:
     process = start_server().Process(target=int)  # type: ignore[attr-defined]
     process.start()
     process.join()
+
+
+def solver_versions(names: Collection[str]) -> dict[str, str | None]:
+    """Each solver's version, for the rows of cells that end before they tell; None where it is not to be had.
+
+    Each is asked in a process of its own: importing it may break this one, or those of the others.
+    """
+    if not names:
+        return {}
+    _wait_for_server()
+    pool = ProcessPool(max_workers=min(len(names), len(usable_cores())), max_tasks=1, context=start_server())
+    try:
+        asked = {
+            name: pool.schedule(worker.version_of, args=(name, os.getcwd(), dict(os.environ)), timeout=VERSION_S)
+            for name in names
+        }
+        wait(asked.values())
+        return {name: None if told.exception() else str(told.result()) for name, told in asked.items()}
+    finally:
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join(JOIN_S)
 
 
 def measure_all(

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.environment import describe, utc_now
-from bench.limits import Limits, in_force
+from bench.limits import Limits, in_force, killed_past, shared
 from bench.outline import Outline, line_of, outline, read_outline
 from bench.plan import Plan, Planned
-from bench.pool import measure_all, start_server
+from bench.pool import measure_all, solver_versions, start_server
 from bench.progress import Counts, one_line
 from bench.row import Row
 from bench.runlog import SHOWN, in_words, log, log_row
@@ -34,6 +34,12 @@ def unfinished(plan: Plan, store: Store, limits: Limits) -> list[Planned]:
 def _is_finished(digest: str, store: Store, limits: Limits) -> bool:
     row = store.finished.get(digest)
     return row is not None and not limits.let_further(row)
+
+
+def worker_count(plan: Plan, store: Store, jobs: int) -> int:
+    """How many workers a run starts at most: no more than there are cells without an answer, or with that of a kill."""
+    rows = (store.finished.get(planned.digest) for planned in plan.cells)
+    return min(jobs, sum(row is None or killed_past(row) is not None for row in rows))
 
 
 def run(
@@ -73,7 +79,7 @@ def run(
     WorkerError
         No worker comes up.
     """
-    limits = in_force(plan.suite, jobs, limits)
+    limits = shared(in_force(plan.suite, jobs, limits), worker_count(plan, store, jobs))
     missing, started = unfinished(plan, store, limits), utc_now()
     planned_cells, suite = outline(plan, missing, jobs, started), plan.suite.model_dump(mode="json")
     if not missing:
@@ -84,6 +90,7 @@ def run(
         return
     start_server()
     environment = describe()
+    missing = _with_versions(missing)
     store.start(suite, {"start": started, **environment})
     store.keep_plan(planned_cells.to_dict())
     _log_start(plan, len(missing), jobs, limits, environment)
@@ -111,6 +118,15 @@ def run(
             store.append(row)
             said.end(row)
             on_row(row)
+
+
+def _with_versions(cells: list[Planned]) -> list[Planned]:
+    """The cells with their solvers' versions, so that the rows of those that are killed have them too."""
+    versions = solver_versions(dict.fromkeys(planned.cell.solver for planned in cells if planned.cell.solver))
+    return [
+        replace(planned, known=planned.known | {"solver_version": versions.get(planned.cell.solver or "")})
+        for planned in cells
+    ]
 
 
 def _is_planned(cells: Outline, store: Store) -> bool:

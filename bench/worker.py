@@ -25,7 +25,6 @@ from networks import data
 from networks.errors import InputError
 from networks.layers import LayerList
 from networks.zoo import load_network
-from solvers.backend import SolverOptions
 from solvers.registry import get
 
 if TYPE_CHECKING:
@@ -79,6 +78,13 @@ def prepare(setup: Setup) -> Ready:
     cores = _keep_to(setup.cores)
     _set_threads(setup.threads)
     return Ready(os.getpid(), cores)
+
+
+def version_of(solver: str, folder: str, environment: dict[str, str]) -> str:
+    """The solver's version, asked in a process that does nothing else; `folder` and `environment` are the runner's."""
+    os.environ.update(environment)
+    os.chdir(folder)
+    return get(solver).version()
 
 
 def _end_with_the_runner() -> None:
@@ -158,7 +164,7 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None, log: 
     from bench.verification import verify
 
     image, label = data.test_image(cell.image or 0, data_dir)
-    asked = _asked_of_solver(cell)  # imports the solver, before any clock starts
+    version = {} if cell.solver is None else {"solver_version": get(cell.solver).version()}  # before any clock starts
     outcome = verify(
         network,
         image,
@@ -174,7 +180,7 @@ def _measure_verify(cell: Cell, network: LayerList, data_dir: Path | None, log: 
         log=log,
         **given_switches(cell),
     )
-    fields = {**_outcome_fields(outcome), **asked}
+    fields = {**_outcome_fields(outcome), **version}
     prediction = network.forward(outcome.worst_input[None]).argmax()
     arrays = {"worst_input": outcome.worst_input, "prediction": prediction}
     return fields, arrays | ({"trace": outcome.trace} if outcome.trace.size else {})
@@ -188,18 +194,6 @@ def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
     )
     fields = outcome.to_dict(arrays=False)
     return {name: fields[name] for name in shared}
-
-
-def _asked_of_solver(cell: Cell) -> dict[str, Any]:
-    if cell.solver is None:
-        return {}
-    options = SolverOptions()
-    return {
-        "solver_version": get(cell.solver).version(),
-        "mip_gap": options.mip_gap,
-        "feasibility_tolerance": options.feasibility_tolerance,
-        "integrality_tolerance": options.integrality_tolerance,
-    }
 
 
 def _measure_attack(cell: Cell, network: LayerList, data_dir: Path | None, log: Path | None) -> CellResult:

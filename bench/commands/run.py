@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.store import Store
 
 INTERRUPTED = 130  # what shells give for Ctrl-C
+ALL_FAILED = 1
 
 
 def run(
@@ -55,13 +56,15 @@ def run(
 
     The file run.log in the run's folder keeps what happened; `relubench status` shows from outside how far it is.
 
-    At the end the rows are held against each other by `relubench check`: exit code 3 where something does not hold.
+    At the end the rows are held against each other by `relubench check`: exit code 3 where something does not hold, 1
+    where every cell failed.
 
     Example: relubench run quick --jobs 2
     """
-    from bench.limits import Limits, in_force, shared_cores
+    from bench.limits import Limits, in_force, shared, shared_cores, too_low
     from bench.plan import make_plan
     from bench.runlog import keeping_log, log
+    from bench.runner import worker_count
     from bench.store import Store
     from bench.suite import load_suite
 
@@ -70,11 +73,15 @@ def run(
     plan = make_plan(checked, data)
     folder = out or Path("results") / checked.name
     with Store(folder) as store, keeping_log(folder, _note):
-        for note in (*plan.notes, *shared_cores(jobs, plan.threads), *store.notes):
+        workers = worker_count(plan, store, jobs)
+        limits = shared(limits, workers)
+        for note in (*plan.notes, *shared_cores(workers, plan.threads), *too_low(limits), *store.notes):
             log.warning("note: %s", note)
             _note(note)
-        _measure(plan, store, jobs, limits, logs)
+        all_failed = _measure(plan, store, jobs, limits, logs)
     _conclude(folder, data, report)
+    if all_failed:
+        raise typer.Exit(ALL_FAILED)
 
 
 def _conclude(folder: Path, data: Path | None, report: bool) -> None:
@@ -98,8 +105,8 @@ def _note(text: str) -> None:
     errors.print(f"note: {text}")
 
 
-def _measure(plan: Plan, store: Store, jobs: int, limits: Limits, logs: bool) -> None:
-    """Run the plan and show how far it is; a signal ends it with its own exit code."""
+def _measure(plan: Plan, store: Store, jobs: int, limits: Limits, logs: bool) -> bool:
+    """Run the plan and show how far it is; whether every cell failed. A signal ends it with its own exit code."""
     from bench.commands.display import displayed
     from bench.outline import outline
     from bench.progress import together
@@ -134,6 +141,7 @@ def _measure(plan: Plan, store: Store, jobs: int, limits: Limits, logs: bool) ->
     failed = together(counts.tallies, "all").counts["failed"]
     words = f"{cells} cells, {there} of them were there, {failed} failed"
     console.print(f"{words}; the run is in {store.folder}", soft_wrap=True)
+    return failed == cells
 
 
 class Stop(KeyboardInterrupt):

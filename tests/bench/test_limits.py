@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from bench import runner
-from bench.limits import MEMORY_SHARE, Limits, in_force, shared_cores
+from bench.limits import BARE_MB, MEMORY_SHARE, Limits, in_force, shared, shared_cores, too_low
 from bench.machine import cores_of, usable_cores, usable_memory_mb
 from bench.plan import Plan
 from bench.row import Row
@@ -206,8 +206,9 @@ def test_limits_are_those_asked_for_then_the_suites_then_the_defaults() -> None:
     suite = Suite(name="s", verify=(VERIFY,), hard_limit_s=50.0, memory_limit_mb=70.0)
     assert in_force(suite, 1, Limits(60.0)) == Limits(60.0, 70.0)
     assert in_force(suite, 1, Limits()) == Limits(50.0, 70.0)
-    default = in_force(Suite(name="s", verify=(VERIFY,)), 4, Limits())
-    assert default == Limits(None, MEMORY_SHARE * usable_memory_mb() / 4)
+    default = shared(in_force(Suite(name="s", verify=(VERIFY,)), 4, Limits()), 3)
+    assert default == Limits(None, MEMORY_SHARE * usable_memory_mb() / 3)
+    assert shared(Limits(1.0, 70.0), 1000) == Limits(1.0, 70.0)
     assert [default.seconds(limit) for limit in (None, 4.0, 100.0)] == [None, 14.0, 125.0]
 
 
@@ -223,6 +224,34 @@ def test_limits_are_those_asked_for_then_the_suites_then_the_defaults() -> None:
 def test_limits_that_cannot_be_are_refused(jobs: int, limits: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         in_force(Suite(name="s", time_limit_s=5.0, verify=(VERIFY,), attack=(ATTACK,)), jobs, Limits(**limits))
+
+
+def test_memory_is_shared_by_the_workers_that_start(tmp_path: Path, tiny_network: Path) -> None:
+    plan = plan_of(tmp_path, tiny_network, methods=["interval", "linear"])
+    (row, _) = run_into(tmp_path / "run", plan, jobs=64)
+    assert row.memory_limit_mb == MEMORY_SHARE * usable_memory_mb() / 2
+    more = plan_of(tmp_path, tiny_network, methods=["interval", "linear"], epsilons=[0.01, 0.02, 0.03])
+    with Store(tmp_path / "run") as store:
+        assert [runner.worker_count(more, store, jobs) for jobs in (1, 3, 64)] == [1, 3, 4]  # two are there
+
+
+def test_more_workers_than_memory_holds_are_refused_and_one_never_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.limits.usable_memory_mb", lambda: 2000.0)
+    assert shared(Limits(), 4).memory_limit_mb == pytest.approx(450.0)
+    with pytest.raises(InputError, match=r"5 workers have 360 MB of memory each, .* expected at most 4 jobs"):
+        shared(Limits(), 5)
+    monkeypatch.setattr("bench.limits.usable_memory_mb", lambda: 300.0)
+    assert shared(Limits(), 1).memory_limit_mb == pytest.approx(270.0)
+    assert too_low(shared(Limits(), 1)) == [
+        "the memory limit is 270 MB, and a worker takes up to 450 MB before its first cell"
+    ]
+    assert too_low(Limits(memory_limit_mb=450.0)) == too_low(Limits()) == []
+
+
+def test_a_worker_takes_less_than_it_is_said_to(tmp_path: Path, tiny_network: Path) -> None:
+    rows = run_into(tmp_path / "run", plan_of(tmp_path, tiny_network, methods=["lp"], solvers=["highs", "gurobi"]))
+    assert all(0 < row.peak_memory_mb < BARE_MB for row in rows if row.peak_memory_mb is not None)
+    assert all(row.peak_memory_mb is not None for row in rows)
 
 
 def test_limits_are_no_part_of_a_cell(tmp_path: Path, tiny_network: Path) -> None:

@@ -132,7 +132,8 @@ def verify(
         )
         verdicts[outcome.verdict] += 1
         if json:
-            print(json_format.dumps({"image": index} | outcome.to_dict(), allow_nan=False), flush=True)
+            which = {"image": index} if len(inputs) > 1 else {}
+            print(json_format.dumps(which | outcome.to_dict(), allow_nan=False), flush=True)
         elif len(inputs) == 1:
             _show(outcome, network)
         else:

@@ -75,7 +75,9 @@ def test_what_is_no_range_is_refused(text: str) -> None:
         indices(text)
 
 
-@pytest.mark.parametrize(("command", "name", "option"), OF_NUMBERS, ids=str)
+@pytest.mark.parametrize(
+    ("command", "name", "option"), OF_NUMBERS, ids=[f"{command}-{name}" for command, name, _ in OF_NUMBERS]
+)
 def test_every_option_that_takes_a_number_takes_it_strictly(command: str, name: str, option: Any) -> None:
     assert option.parser is not None, f"{command}: typer itself would read {name}"
     for text in ("0_9", "٣", "0-9"):

@@ -94,20 +94,18 @@ def verify(
     """
     from bench.store import writing
     from bench.verification import verify as run
-    from networks import load_network
     from networks.errors import InputError
 
     if fail_on not in FAIL_ON:
         raise InputError(f"--fail-on is {fail_on!r}; expected one of {', '.join(FAIL_ON)}")
     inputs = choose_inputs(image, input_file, label, data)
-    loaded = load_network(network)
     if log is not None:
         with writing(log):
             log.touch()
     verdicts: Counter[str] = Counter()
     for index, x, true_label in inputs:
         outcome = run(
-            loaded,
+            network,
             x,
             true_label,
             epsilon,

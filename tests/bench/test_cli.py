@@ -124,7 +124,7 @@ def test_verify_fails_on_a_witness(relubench: RunCommand) -> None:
     common = ("verify", "mnist_small", "-e", 0, "-m", "interval", "--label", 3, "--fail-on")  # the image is a 7
     assert relubench(*common, "never").code == 0
     assert relubench(*common, "falsified").code == 1
-    assert "FALSIFIED (in float64 and float32): witness with margin -" in relubench(*common, "unverified").out
+    assert "FALSIFIED (in exact arithmetic, float64 and float32): witness with" in relubench(*common, "unverified").out
 
 
 def test_verify_prints_bounds_verdict_and_times(relubench: RunCommand) -> None:

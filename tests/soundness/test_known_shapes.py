@@ -90,12 +90,10 @@ SHAPES = {
 # A mend takes its shape out of here.
 PRODUCTS = pytest.mark.xfail(reason="the rounding of products of affine layers is not accounted for")
 TOLERANCES = pytest.mark.xfail(reason="the safety does not cover what solvers' tolerances hide")
-REPLAY = pytest.mark.xfail(reason="a witness is replayed in floats only")
 BELIEVED = pytest.mark.xfail(reason="a bound is believed whatever the status")
 OPEN = {
     **{name: PRODUCTS for name in SHAPES if name.startswith("composed")},
     **{name: TOLERANCES for name in SHAPES if name.startswith(("backdoor", "hidden", "side"))},
-    "rounded away": REPLAY,
 }
 
 

@@ -92,6 +92,12 @@ def lies(tmp_path_factory: pytest.TempPathFactory) -> Lies:
     return Lies(folder, environment, ended)
 
 
+@pytest.fixture(scope="module")
+def checked(lies: Lies) -> Ended:
+    """How the check of the run ended."""
+    return lies.command("check", "run", "--json")
+
+
 def test_the_run_finishes_and_its_exit_code_says_that_something_does_not_hold(lies: Lies) -> None:
     assert lies.ended.code == CONTRADICTED
     assert "Traceback" not in lies.ended.err
@@ -100,8 +106,7 @@ def test_the_run_finishes_and_its_exit_code_says_that_something_does_not_hold(li
     assert "rows are not to be believed" in lies.ended.out
 
 
-def test_each_liar_is_named_for_its_lie_and_nobody_else_is(lies: Lies) -> None:
-    checked = lies.command("check", "run", "--json")
+def test_each_liar_is_named_for_its_lie_and_nobody_else_is(lies: Lies, checked: Ended) -> None:
     assert checked.code == CONTRADICTED
     findings = json.loads(checked.out)["findings"]
     by_cell = {row["cell"]: row for row in lies.rows}
@@ -116,8 +121,8 @@ def test_each_liar_is_named_for_its_lie_and_nobody_else_is(lies: Lies) -> None:
         assert checks <= accused[who], who
 
 
-def test_a_finding_names_the_cell_the_target_both_values_and_the_tolerance(lies: Lies) -> None:
-    findings = json.loads(lies.command("check", "run", "--json").out)["findings"]
+def test_a_finding_names_the_cell_the_target_both_values_and_the_tolerance(lies: Lies, checked: Ended) -> None:
+    findings = json.loads(checked.out)["findings"]
     found = next(f for f in findings if f["check"] == "duals" and f["epsilon"] == 0.05 and f["image"] == 0)
     claimed, certified = (side["value"] for side in found["sides"])
     row = next(row for row in lies.rows if row["cell"] == found["sides"][0]["cell"])
@@ -127,20 +132,20 @@ def test_a_finding_names_the_cell_the_target_both_values_and_the_tolerance(lies:
     assert 0 < found["tolerance"] < claimed - certified
 
 
-def test_a_false_infeasible_that_verified_is_contradicted_by_the_witness(lies: Lies) -> None:
+def test_a_false_infeasible_that_verified_is_contradicted_by_the_witness(lies: Lies, checked: Ended) -> None:
     verdicts = {row["solver"]: row["verdict"] for row in lies.rows if row["network"] == "mnist_small"}
     assert verdicts == {"highs": "falsified", "always_infeasible": "verified"}
-    findings = json.loads(lies.command("check", "run", "--json").out)["findings"]
+    findings = json.loads(checked.out)["findings"]
     checks = {finding["check"] for finding in findings if finding["network"] == "mnist_small"}
     assert "verdict" in checks
 
 
-def test_a_solution_outside_the_ball_is_recorded_and_makes_no_witness(lies: Lies) -> None:
+def test_a_solution_outside_the_ball_is_recorded_and_makes_no_witness(lies: Lies, checked: Ended) -> None:
     rows = [row for row in lies.rows if row["solver"] == "witness_outside" and row["method"] in ("lp", "milp")]
     assert all(row["violation"] >= 0.5 for row in rows)
-    checked = json.loads(lies.command("check", "run", "--json").out)
-    assert checked["tested"]["witness"] >= len(rows)  # every witness that was kept is one
-    assert not [finding for finding in checked["findings"] if finding["check"] == "witness"]
+    judged = json.loads(checked.out)
+    assert judged["tested"]["witness"] >= len(rows)  # every witness that was kept is one
+    assert not [finding for finding in judged["findings"] if finding["check"] == "witness"]
 
 
 def test_a_report_counts_no_liar_as_solved_and_says_so_first(lies: Lies) -> None:

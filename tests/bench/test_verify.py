@@ -303,13 +303,13 @@ import json, resource
 from bench import verify
 from networks.data import test_image
 x, label = test_image(0)
-outcome = verify("mnist_cnn", x, label, 0.02, "lp", targets=[3], time_limit_s=20.0, bounds="interval")
+outcome = verify("mnist_cnn", x, label, 0.02, "lp", targets=[3], time_limit_s=8.0, bounds="interval")
 peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_gb": peak_kb * 1024 / 1e9, **outcome.to_dict(arrays=False)}, allow_nan=False))
 """
 
 
-@pytest.mark.slow  # the LP of a convolutional network has 5.7 million non-zeros; HiGHS is given 20 s
+@pytest.mark.slow  # the LP of a convolutional network has 5.7 million non-zeros; HiGHS is given 8 s
 def test_the_lp_of_the_convolutional_network_fits_into_memory_and_time() -> None:
     answer = subprocess.run(
         [sys.executable, "-c", CNN_IN_A_PROCESS], capture_output=True, text=True, check=True, timeout=180
@@ -318,7 +318,7 @@ def test_the_lp_of_the_convolutional_network_fits_into_memory_and_time() -> None
     assert found["peak_gb"] < 4.0
     assert found["counters"]["nonzeros"] > 5_000_000
     assert found["status"][0] in ("optimal", "time_limit")
-    assert found["solve_s"] < 25.0
+    assert found["solve_s"] < 16.0
     assert found["upper"][0] > 0.0
     if found["status"] == ["time_limit"]:
         assert (found["verdict"], found["evidence"]) == ("unknown", "time limit: target 3 has no lower bound")

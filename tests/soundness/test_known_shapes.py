@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from bench import Verdict, verify
+from bench.choices import BY_MILP, BY_PROPAGATION
 from networks.layers import LayerList, Linear, ReLU
 from solvers.backend import Limits
 from solvers.backends.highs_ import HighsSession
@@ -97,11 +97,21 @@ OPEN = {
 }
 
 
+ASKED = (
+    ("highs", "linear"),
+    ("highs", "lp"),
+    ("highs", "milp"),
+    ("gurobi", "linear"),
+    ("cbc", "lp"),
+    ("cvxpy:SCIPY", "linear"),
+)
+
+
 def ways() -> Iterator[Way]:
-    for method in ("interval", "linear", "alpha", "dual"):
+    for method in BY_PROPAGATION:
         yield {"method": method}
-    for solver, bounds in itertools.product(("highs", "gurobi", "cbc", "cvxpy:SCIPY"), ("linear", "lp", "milp")):
-        for method in ("lp", "milp", "staged"):
+    for solver, bounds in ASKED:
+        for method in ("lp", *BY_MILP):
             yield {"method": method, "solver": solver, "bounds": bounds}
         yield {"method": "milp", "solver": solver, "bounds": bounds, "goal": "verdict"}
         yield {"method": "milp", "solver": solver, "bounds": bounds, "goal": "verdict", "stop": "cutoff"}

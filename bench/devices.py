@@ -1,11 +1,9 @@
-"""Where torch computes, and how long it took there."""
+"""Where torch computes."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from networks.errors import InputError
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda")
-SHORTEST_S = 1e-9  # below what any clock resolves; keeps rates finite
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -56,58 +53,3 @@ def device_name(device: torch.device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-class Stopwatch:
-    """Adds up the seconds spent inside its `with` blocks.
-
-    On the GPU, where calls return before their work is done, by CUDA events that are waited for; else by the clock.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the work is done.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._clock: _Clock | _CudaClock = _CudaClock(device) if device.type == "cuda" else _Clock()
-        self._total_s = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """The seconds so far, always positive."""
-        return max(self._total_s, SHORTEST_S)
-
-    def __enter__(self) -> Stopwatch:
-        self._clock.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._total_s += self._clock.stop()
-
-
-class _Clock:
-    def start(self) -> None:
-        self._began = time.perf_counter()
-
-    def stop(self) -> float:
-        return time.perf_counter() - self._began
-
-
-class _CudaClock:
-    def __init__(self, device: torch.device) -> None:
-        import torch
-
-        self._stream = torch.cuda.current_stream(device)
-        self._began, self._ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-
-    def start(self) -> None:
-        self._stream.synchronize()  # what was queued before is not timed
-        self._began.record(self._stream)
-
-    def stop(self) -> float:
-        self._ended.record(self._stream)
-        self._ended.synchronize()
-        return float(self._began.elapsed_time(self._ended)) / 1e3

@@ -7,8 +7,10 @@ finds nothing proves nothing.
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +18,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.choices import MOST_STEPS
-from bench.devices import Stopwatch, device_name, resolve_device
+from bench.devices import device_name, resolve_device
+from bench.replay import signed_margins
 from networks.errors import InputError
-from networks.instance import Clip, check_classes, check_epsilon, check_images, is_finite_number, is_whole_number
+from networks.exact import largest_error
+from networks.instance import (
+    Clip,
+    check_classes,
+    check_epsilon,
+    check_images,
+    exact_sum,
+    is_finite_number,
+    is_whole_number,
+)
 from networks.layers import Array, LayerList
 from networks.zoo import load_network
 
@@ -29,10 +41,10 @@ if TYPE_CHECKING:
 
 Classes = NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
-REPLAY_IMAGES = 250  # run through the network in float64 at a time: about 100 MB on mnist_cnn
 LARGEST_RADIUS = 1e30  # of an epsilon or a step: leaves float32 room for what is computed with it
+TINY = 1e-300  # stands in for the size of a perturbation of zeros
 SEEDS = 2**63  # what torch's generators take
-HAIR = 1e-12  # share of the radius given up so that a norm, a sum of rounded terms, comes out no larger than it
+HAIR = 2.0**-52  # share of the radius given up for every entry: a norm is a sum of as many rounded terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +95,16 @@ class AttackResult:
     Attributes
     ----------
     adversarial : ndarray, shape (n, *input_shape), float64
-        The images found. Each is inside its ball and the clip as float64 computes it.
+        The images found. Each is inside its ball of real numbers and the clip.
     predictions : ndarray, shape (n,), int64
-        The network's class for each of them.
+        The network's class for each of them: the label unless another class has a larger output in exact arithmetic.
     margin : ndarray, shape (n,), float64
-        `f_y - max_{t != y} f_t` at them; with targets, `f_y - f_target`. Below zero is a success.
+        `f_y - max_{t != y} f_t` at them; with targets, `f_y - f_target`. Below zero is a success, zero is a tie. The
+        last digits are float64's; the sign is that of exact arithmetic.
     error_rate : float
-        The share of `predictions` that are not the label.
+        The share of `predictions` that are not the label: a tie is no error.
     seconds, images_per_s : float
-        Of the attack with all its restarts; loading the network and the replay in float64 are not in it.
+        Of the whole call but loading the network: what torch loads, all restarts, and the replay.
     method, norm : str
     epsilon, step : float
     steps, restarts, seed : int
@@ -140,8 +153,8 @@ def attack(
 ) -> AttackResult:
     """Look for misclassified images within `epsilon` of a batch of images.
 
-    The gradients are float32. What they lead to is moved inside the ball and the clip in float64, and run through the
-    network again in float64: predictions and margins are those of `LayerList.forward` at exactly the images returned.
+    The gradients are float32. What they lead to is moved inside the ball and the clip exactly, and run through the
+    network again in float64, and in exact arithmetic where float64's error bounds leave a margin's sign open.
 
     Parameters
     ----------
@@ -176,24 +189,24 @@ def attack(
     Raises
     ------
     InputError
-        An argument that does not fit.
+        An argument that does not fit, or outputs that float64 cannot hold.
     """
     check_method(method, targets is not None)
     _check_settings(epsilon, step, steps, restarts, seed)
-    question = _question(load_network(network), x, y, targets, clip)
-    ascent = _ascent(METHODS[method], float(epsilon), step, steps, clip, targeted=targets is not None)
+    layer_list, start_s = load_network(network), time.perf_counter()
+    asked = _asked(layer_list, x, y, targets, clip)
+    ascent = ascent_of(METHODS[method], float(epsilon), step, steps, clip, targeted=targets is not None)
     where = resolve_device(device)
-    stopwatch = Stopwatch(where)
-    deltas = _restarts(question, ascent, int(restarts), int(seed), where, stopwatch)
-    found = (_replay(question, _inside(question.images, delta, ascent)) for delta in deltas)
+    found = (_replay(asked, points) for points in search(asked, ascent, where, int(restarts), int(seed)))
     best = functools.reduce(_Found.keep_lower, found)
+    seconds = time.perf_counter() - start_s
     return AttackResult(
         adversarial=_frozen(best.points),
         predictions=_frozen(best.predictions),
         margin=_frozen(best.margin),
-        error_rate=float((best.predictions != question.labels).mean()),
-        seconds=stopwatch.seconds,
-        images_per_s=len(question.labels) / stopwatch.seconds,
+        error_rate=float((best.predictions != asked.labels).mean()),
+        seconds=seconds,
+        images_per_s=len(asked.labels) / seconds,
         method=method,
         norm=ascent.norm,
         epsilon=ascent.epsilon,
@@ -215,7 +228,7 @@ def check_method(method: str, has_targets: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Question:
+class Asked:
     """The network, images (n, *input_shape), labels (n,) and, where there are any, targets (n,)."""
 
     network: LayerList
@@ -256,13 +269,13 @@ def _check_settings(epsilon: float, step: float | None, steps: int, restarts: in
         raise InputError(f"seed is {seed!r}; expected a whole number from 0 to {SEEDS - 1}")
 
 
-def _question(
+def _asked(
     network: LayerList,
     x: ArrayLike | torch.Tensor,
     y: ArrayLike | torch.Tensor,
     targets: int | ArrayLike | torch.Tensor | None,
     clip: Clip | None,
-) -> _Question:
+) -> Asked:
     classes = network.class_count
     if classes < 2:
         raise InputError(f"the network has {classes} output; an attack needs at least two classes")
@@ -271,7 +284,7 @@ def _question(
         raise InputError("the batch is empty; expected at least one image")
     labels = _whole_numbers(_numpy(y), len(images), classes, "label")
     wanted = None if targets is None else _targets(_numpy(targets), labels, classes)
-    return _Question(network, images, labels, wanted)
+    return Asked(network, images, labels, wanted)
 
 
 def _targets(given: NDArray[Any], labels: Classes, classes: int) -> Classes:
@@ -289,7 +302,7 @@ def _whole_numbers(values: NDArray[Any], count: int, classes: int, what: str) ->
             f"{what}s are of shape {values.shape} and type {values.dtype}; expected ({count},) and whole numbers"
         )
     check_classes(values.tolist(), classes, what)
-    return values.astype(np.int64)
+    return values.astype(np.int64, order="C")
 
 
 def _numpy(values: ArrayLike | torch.Tensor) -> NDArray[Any]:
@@ -298,9 +311,10 @@ def _numpy(values: ArrayLike | torch.Tensor) -> NDArray[Any]:
     return np.asarray(values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values)
 
 
-def _ascent(
+def ascent_of(
     method: Method, epsilon: float, step: float | None, steps: int, clip: Clip | None, *, targeted: bool
 ) -> Ascent:
+    """The settings of an ascent; `step` None is the method's own."""
     from bench.methods.ascent import Ascent
 
     return Ascent(
@@ -314,10 +328,8 @@ def _ascent(
     )
 
 
-def _restarts(
-    question: _Question, ascent: Ascent, restarts: int, seed: int, device: torch.device, stopwatch: Stopwatch
-) -> Iterator[Array]:
-    """The perturbations (n, *input_shape) that each start leads to; only the way there is timed.
+def search(asked: Asked, ascent: Ascent, device: torch.device, restarts: int = 1, seed: int = 0) -> Iterator[Array]:
+    """The points (n, *input_shape) that each start leads to, inside the ball and the clip.
 
     The starts are drawn on the CPU for the whole batch at once: they depend on neither the device nor the chunks, and
     the first few not on how many follow.
@@ -327,28 +339,28 @@ def _restarts(
     from bench.methods.ascent import Batch, ascend, chunk_size, prepare
     from bench.methods.projections import BALLS
 
-    module, size = prepare(question.network, device), chunk_size(question.network, device)
-    targets = question.labels if question.targets is None else question.targets
-    images, labels, goals = (torch.from_numpy(a).to(device) for a in (question.images, question.labels, targets))
-    chunks = Batch(images.float(), labels, goals).split(size)
-    ascend(module, chunks[0], torch.zeros_like(chunks[0].images), replace(ascent, steps=1))  # loads what torch needs
+    module, size = prepare(asked.network, device), chunk_size(asked.network, device)
+    targets = asked.labels if asked.targets is None else asked.targets
+    with np.errstate(over="ignore"):
+        single = asked.images.astype(np.float32, order="C")  # a copy that torch can take, whatever the layout was
+    images, labels, goals = (torch.from_numpy(array).to(device) for array in (single, asked.labels, targets))
+    chunks = Batch(images, labels, goals).split(size)
     generator = torch.Generator().manual_seed(seed)
-    shape = question.images.shape
+    shape = asked.images.shape
     for number in range(restarts):
-        with stopwatch:
-            start = BALLS[ascent.norm].sample(shape, ascent.epsilon, generator) if number else torch.zeros(shape)
-            parts = zip(chunks, start.to(device).split(size), strict=True)
-            delta = torch.cat([ascend(module, chunk, part, ascent) for chunk, part in parts])
-        yield delta.cpu().double().numpy()
+        start = BALLS[ascent.norm].sample(shape, ascent.epsilon, generator) if number else torch.zeros(shape)
+        parts = zip(chunks, start.to(device).split(size), strict=True)
+        delta = torch.cat([ascend(module, chunk, part, ascent) for chunk, part in parts])
+        yield _inside(asked.images, delta.cpu().double().numpy(), ascent)
 
 
 def _inside(images: Array, delta: Array, ascent: Ascent) -> Array:
-    """The points `images + delta` in float64, inside the ball and the clip exactly."""
+    """The points `images + delta`, inside the ball and the clip exactly."""
     # Where float32 overflows, gradients are not finite: such an entry stays as it was.
     shorter = _shorten(np.nan_to_num(delta, nan=0.0, posinf=0.0, neginf=0.0), ascent.norm, ascent.epsilon)
-    points = images + shorter
-    # The sum may be rounded away from the image: the next number towards it is inside.
-    inside = np.where(np.abs(points - images) > np.abs(shorter), np.nextafter(points, images), points)
+    points, rest = exact_sum(images, shorter)
+    # A sum that was rounded away from the image: the next number towards it is inside.
+    inside = np.where(rest * np.sign(shorter) < 0, np.nextafter(points, images), points)
     return inside if ascent.clip is None else np.clip(inside, *ascent.clip)
 
 
@@ -357,22 +369,31 @@ def _shorten(delta: Array, norm: str, epsilon: float) -> Array:
     if norm == "linf":
         return np.clip(delta, -epsilon, epsilon)
     flat = delta.reshape(len(delta), -1)
-    lengths = np.linalg.norm(flat, ord={"l1": 1, "l2": 2}[norm], axis=1)
-    allowed = epsilon * (1 - HAIR)
+    sizes = np.maximum(np.abs(flat).max(axis=1, keepdims=True), TINY)  # squares of tiny entries would vanish
+    lengths = sizes * np.linalg.norm(flat / sizes, ord={"l1": 1, "l2": 2}[norm], axis=1, keepdims=True)
+    allowed = epsilon * (1 - HAIR * (flat.shape[1] + 8))
     factors = np.divide(allowed, lengths, out=np.ones_like(lengths), where=lengths > allowed)
-    return np.asarray((flat * factors[:, None]).reshape(delta.shape))
+    return np.asarray((flat * factors).reshape(delta.shape))
 
 
-def _replay(question: _Question, points: Array) -> _Found:
-    """Run the points through the network in float64."""
-    parts = [points[i : i + REPLAY_IMAGES] for i in range(0, len(points), REPLAY_IMAGES)]
-    outputs = np.concatenate([question.network.forward(part).reshape(len(part), -1) for part in parts])
-    predictions, rows = outputs.argmax(1), np.arange(len(points))
-    own = outputs[rows, question.labels]
-    if question.targets is not None:
-        return _Found(points, predictions, own - outputs[rows, question.targets])
-    outputs[rows, question.labels] = -np.inf
-    return _Found(points, predictions, own - outputs.max(1))
+def _replay(asked: Asked, points: Array) -> _Found:
+    """Run the points through the network again."""
+    _check_outputs(asked.network, points)
+    margins, rows = signed_margins(asked.network, points, asked.labels), np.arange(len(points))
+    predictions = np.where(margins.min(axis=1) < 0, margins.argmin(axis=1), asked.labels)
+    if asked.targets is not None:
+        return _Found(points, predictions, margins[rows, asked.targets])
+    margins[rows, asked.labels] = np.inf
+    return _Found(points, predictions, margins.min(axis=1))
+
+
+def _check_outputs(network: LayerList, points: Array) -> None:
+    """Raise InputError where float64 overflows: no gradient leads anywhere then."""
+    if math.isfinite(largest_error(network, points)):
+        return
+    for index, point in enumerate(points):
+        if not np.isfinite(network.forward(point[None])).all():
+            raise InputError(f"the network's outputs for image {index} are not finite; expected numbers of float64")
 
 
 def _frozen(array: NDArray[T]) -> NDArray[T]:

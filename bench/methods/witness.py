@@ -23,18 +23,14 @@ def load_torch() -> None:
 
 def strongest_inputs(question: Question) -> Array:
     """An input for each target whose margin targeted PGD (l-infinity, sign steps) has made small; shape (k, inputs)."""
-    from bench.methods.attacks import attack
+    import torch
+
+    from bench.methods.attacks import LARGEST_RADIUS, METHODS, Asked, ascent_of, search
 
     instance, count = question.instance, question.target_count
-    found = attack(
-        question.network,
-        np.repeat(instance.image[None], count, axis=0),
-        np.full(count, instance.label),
-        "pgd_linf",
-        instance.epsilon,
-        steps=STEPS,
-        targets=np.array(instance.targets),
-        clip=instance.clip,
-        device="cpu",
-    )
-    return found.adversarial.reshape(count, -1)
+    radius = min(instance.epsilon, LARGEST_RADIUS)
+    ascent = ascent_of(METHODS["pgd_linf"], radius, None, STEPS, instance.clip, targeted=True)
+    images = np.repeat(instance.image[None], count, axis=0)
+    asked = Asked(question.network, images, np.full(count, instance.label), np.array(instance.targets))
+    (points,) = search(asked, ascent, torch.device("cpu"))
+    return points.reshape(count, -1)

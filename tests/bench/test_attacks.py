@@ -1,6 +1,10 @@
 import json
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.methods import ascent
+from bench.methods import ascent, attacks
 from bench.methods.attacks import METHODS, AttackResult, Classes, attack
+from bench.replay import signed_margins
 from networks.data import samples
 from networks.errors import InputError, NetworkError
 from networks.instance import ball
@@ -90,6 +95,108 @@ def test_attacks_stay_inside_the_ball_and_the_clip(
     if clip is not None:
         assert result.adversarial.min() >= clip[0]
         assert result.adversarial.max() <= clip[1]
+
+
+@pytest.mark.parametrize("method", ["pgd_linf", "pgd_l2", "pgd_l1"])
+@pytest.mark.parametrize("epsilon", [1e-17, 1e-9, 0.1])
+def test_attacks_stay_inside_the_ball_of_real_numbers(method: str, epsilon: float) -> None:
+    network = random_network()
+    x, y = question(network, count=2)
+    for point, image in zip(attack(network, x, y, method, epsilon, restarts=2).adversarial, x, strict=True):
+        moved = [abs(Fraction(p) - Fraction(c)) for p, c in zip(point.tolist(), image.tolist(), strict=True)]
+        if method == "pgd_linf":
+            assert max(moved) <= Fraction(epsilon)
+        elif method == "pgd_l1":
+            assert sum(moved) <= Fraction(epsilon)
+        else:
+            assert sum(step**2 for step in moved) <= Fraction(epsilon) ** 2
+
+
+def test_a_tie_is_no_error() -> None:
+    network = LayerList((4,), (Linear(np.zeros((3, 4)), np.zeros(3)),))
+    result = attack(network, np.full((6, 4), 0.5), np.arange(6) % 3, "fgsm", 0.1)
+    assert result.error_rate == 0.0
+    assert result.margin.tolist() == [0.0] * 6
+    assert result.predictions.tolist() == [0, 1, 2] * 2
+
+
+def test_a_success_is_one_in_exact_arithmetic_whatever_float64_rounds() -> None:
+    # The outputs are 2^54 + x and 2^54 + 3/4: in float64 both are 2^54.
+    layers = (Linear(np.array([[1.0], [0.0]]), np.array([0.0, 0.75])), Linear(np.eye(2), np.full(2, 2.0**54)))
+    result = attack(LayerList((1,), layers), [[0.5], [1.0]], [0, 0], "fgsm", 0.125)
+    assert result.margin.tolist() == [0.375 - 0.75, 0.875 - 0.75]
+    assert result.predictions.tolist() == [1, 0]
+
+
+def test_outputs_beyond_float64_are_refused_in_one_line() -> None:
+    network = LayerList((4,), (Linear(np.full((3, 4), 1e308), np.zeros(3)),))
+    x = np.array([[0.0] * 4, [1.0] * 4])
+    with pytest.raises(InputError, match=r"^the network's outputs for image 1 are not finite; expected numbers of fl"):
+        attack(network, x, [0, 0], "fgsm", 0.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[..., ::-1],
+        lambda x: x[::-1],
+        np.asfortranarray,
+        lambda x: np.frombuffer(x.tobytes()).reshape(x.shape),
+        lambda x: x.astype(">f8"),
+        lambda x: np.broadcast_to(x[:1], x.shape),
+    ],
+    ids=["mirrored", "backwards", "fortran", "read-only", "big-endian", "broadcast"],
+)
+def test_images_of_any_layout_are_attacked_as_their_copy_is(view: Any) -> None:
+    network = random_network((1, 2, 3))
+    given = view(question(network)[0])
+    labels = network.forward(given).argmax(1)
+    found = attack(network, given, labels[::-1][::-1].astype(">i8"), "pgd_linf", 0.2, steps=3)
+    copied = attack(network, np.array(given, dtype=np.float64, order="C"), labels, "pgd_linf", 0.2, steps=3)
+    np.testing.assert_array_equal(found.adversarial, copied.adversarial)
+
+
+def test_the_rate_is_of_the_whole_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_network()
+    x, y = question(network)
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return signed_margins(*arguments)
+
+    monkeypatch.setattr(attacks, "signed_margins", slowly)
+    began = time.perf_counter()
+    result = attack(network, x, y, "fgsm", 0.1)
+    assert 0.2 <= result.seconds <= time.perf_counter() - began
+
+
+TORCH_IN_A_PROCESS = """
+import numpy as np
+from bench import attack, verify
+from networks.layers import Conv2d, Flatten, LayerList, Linear, ReLU
+conv = Conv2d(np.ones((1, 1, 2, 1)), np.zeros(1), stride=(2, 2), padding=(0, 1), dilation=(1, 2))
+network = LayerList((1, 3, 1), (conv, ReLU(), Flatten(), Linear(np.eye(2), np.array([0.0, 1.0]))))
+x = np.full((20, 1, 3, 1), 0.5)
+attack(network, x, np.zeros(20, dtype=int), "pgd_linf", 0.1)
+print(verify(network, x[0], 0, 0.1, "staged").verdict.value)
+"""
+
+
+def test_a_convolution_that_kills_torch_in_channels_last_is_attacked() -> None:
+    ended = subprocess.run([sys.executable, "-c", TORCH_IN_A_PROCESS], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "falsified\n")
+
+
+def test_strides_that_torch_computes_wrongly_in_channels_last_are_computed_rightly() -> None:
+    rng = np.random.default_rng(0)
+    conv = Conv2d(rng.normal(size=(8, 1, 3, 3)), rng.normal(size=8), stride=(1, 2))
+    network = LayerList((1, 6, 4), (conv, ReLU(), Flatten()))
+    x = rng.random((9, 1, 6, 4))
+    single = torch.from_numpy(x.astype(np.float32))
+    with torch.no_grad():
+        found = ascent.prepare(network, torch.device("cpu"))(single)
+    np.testing.assert_allclose(found.numpy(), network.forward(x), atol=1e-4)
 
 
 @given(epsilon=st.floats(1e-9, 1), seed=st.integers(0, 20))

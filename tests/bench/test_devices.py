@@ -1,9 +1,7 @@
-import time
-
 import pytest
 import torch
 
-from bench.devices import Stopwatch, device_name, resolve_device
+from bench.devices import device_name, resolve_device
 from networks.errors import InputError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
@@ -28,37 +26,6 @@ def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
 def test_cuda_without_a_gpu_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"^device is 'cuda', but torch finds no CUDA GPU here; use 'cpu' or 'auto'$"):
         resolve_device("cuda")
-
-
-def test_a_stopwatch_adds_up_its_blocks_and_nothing_between() -> None:
-    stopwatch = Stopwatch(torch.device("cpu"))
-    began = time.perf_counter()
-    with stopwatch:
-        time.sleep(0.05)
-    first = stopwatch.seconds
-    time.sleep(0.2)
-    assert stopwatch.seconds == first
-    with stopwatch:
-        time.sleep(0.05)
-    assert 0.1 <= stopwatch.seconds <= time.perf_counter() - began - 0.2
-
-
-def test_a_stopwatch_that_never_ran_still_gives_a_finite_rate() -> None:
-    assert 0 < Stopwatch(torch.device("cpu")).seconds < 1e-6
-
-
-@needs_gpu
-def test_a_stopwatch_waits_for_the_gpu() -> None:
-    device = resolve_device("cuda")
-    stopwatch = Stopwatch(device)
-    matrix = torch.rand(4096, 4096, device=device)
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    with stopwatch:
-        for _ in range(20):
-            matrix = (matrix @ matrix).clamp_(0, 1)
-    assert torch.cuda.current_stream(device).query()  # nothing is left to do
-    assert 0.5 * (time.perf_counter() - began) < stopwatch.seconds <= time.perf_counter() - began + 1e-3
 
 
 @needs_gpu

@@ -6,6 +6,7 @@
     │   │   └── UnsupportedLayerError       a module that the layer list cannot represent
     │   ├── DataError                       images, labels or files of a data set
     │   ├── SuiteError                      a suite file
+    │   ├── NumericsError                   numbers that leave the range of doubles
     │   └── solvers.linear_model.ModelError arrays that do not make a linear model
     ├── SolverError                         a back-end cannot be used here
     │   ├── UnknownSolverError (also an InputError)
@@ -40,6 +41,10 @@ class DataError(InputError):
 
 class SuiteError(InputError):
     """A suite file: syntax, a key or a value."""
+
+
+class NumericsError(InputError):
+    """A network and an input box whose numbers leave the range of doubles: they make no linear model."""
 
 
 class SolverError(RelubenchError):

@@ -7,11 +7,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU, Shape, read_only
 
 BoundsPair = tuple[Array, Array]
+UNIT = 2.0**-53  # the unit roundoff of doubles
+SMALLEST_NORMAL = 2.0**-1022  # more than what an underflow costs an operation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounding:
+    """Bounds on the rounding errors of an affine map, entry by entry.
+
+    Attributes
+    ----------
+    A : csr_array, shape (out, in), float64
+    b : ndarray, shape (out,), float64
+    """
+
+    A: sparse.csr_array
+    b: Array
+
+    def at(self, reach: Array) -> Array:
+        """`A @ reach + b`, rounded up; shape (out,)."""
+        room = 1.0 + 2.0 * (self.A.shape[1] + 16) * UNIT
+        return np.asarray((self.A @ reach + self.b) * room + SMALLEST_NORMAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,14 +46,23 @@ class Affine:
     b : ndarray, shape (out,), float64
     source : int
         Index of the layer whose output this map computes; -1 for the network's input.
-    exact : bool
-        Whether `A` and `b` are the layers' own numbers: what is multiplied out, or scaled, may have been rounded.
+    rounding : Rounding or None
+        How far `A` and `b` may be from the layers' exact map; None where they are the layers' own numbers.
     """
 
     A: sparse.csr_array
     b: Array
     source: int
-    exact: bool = True
+    rounding: Rounding | None = None
+
+    def slack(self, reach: Array) -> Array:
+        """Bounds on how far `A @ z + b` is from the layers' exact map where `|z| <= reach`; shape (out,)."""
+        return np.zeros(len(self.b)) if self.rounding is None else self.rounding.at(reach)
+
+    def rows(self, chosen: NDArray[np.intp]) -> Affine:
+        """The map to the chosen outputs only."""
+        rounding = self.rounding and Rounding(sparse.csr_array(self.rounding.A[chosen]), self.rounding.b[chosen])
+        return Affine(sparse.csr_array(self.A[chosen]), self.b[chosen], self.source, rounding)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,11 +78,6 @@ class LoweredNetwork:
     def hidden(self) -> tuple[Affine, ...]:
         """The affine maps that a ReLU follows."""
         return self.affines[:-1]
-
-    @property
-    def exact(self) -> bool:
-        """Whether this is the layer list's function in exact arithmetic, and not only up to rounding."""
-        return all(affine.exact for affine in self.affines)
 
     @property
     def last(self) -> Affine:
@@ -119,11 +145,37 @@ def _linear_affine(layer: Linear) -> tuple[sparse.csr_array, Array]:
 
 def _compose(first: Affine | None, step: tuple[sparse.csr_array, Array], source: int) -> Affine:
     A, b = step
+    rounding = None
     if first is not None:
-        A, b = sparse.csr_array(A @ first.A), A @ first.b + b
+        rounding = _product_rounding(A, b, first)
+        with np.errstate(over="ignore", invalid="ignore"):  # the model refuses what has overflowed
+            A, b = sparse.csr_array(A @ first.A), A @ first.b + b
     A.eliminate_zeros()
     A.sort_indices()  # a product comes unsorted
-    return Affine(A, read_only(b), source, exact=first is None)
+    return Affine(A, read_only(b), source, rounding)
+
+
+def _product_rounding(A: sparse.csr_array, b: Array, first: Affine) -> Rounding:
+    """By how much the computed `A @ first.A` and `A @ first.b + b` may differ from the exact ones.
+
+    A sum of m products is off by at most `gamma_m` times the sum of their absolute values (Higham, Accuracy and
+    Stability of Numerical Algorithms, section 3.1), and by `m t` where they underflow. The factor is more than twice
+    `gamma_{m+1}`, for the rounding of these bounds themselves.
+    """
+    size, terms = abs(A), int(np.diff(A.indptr).max(initial=0)) + 1
+    error = 2.0 * (terms + 16) * UNIT
+    reached = first.A if first.rounding is None else first.rounding.A
+    with np.errstate(over="ignore", invalid="ignore"):
+        E = error * (size @ abs(first.A)) + terms * SMALLEST_NORMAL * (_pattern(A) @ _pattern(reached))
+        e = error * (size @ np.abs(first.b) + np.abs(b)) + terms * SMALLEST_NORMAL
+        if first.rounding is not None:
+            E, e = E + 2.0 * (size @ first.rounding.A), e + 2.0 * (size @ first.rounding.b)
+    return Rounding(sparse.csr_array(E), e)
+
+
+def _pattern(A: sparse.csr_array) -> sparse.csr_array:
+    """Ones where A has entries."""
+    return sparse.csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
 
 
 def _identity(size: int, source: int) -> Affine:

@@ -18,7 +18,8 @@ from networks.errors import InputError
 from networks.instance import is_finite_number, is_whole_number
 from networks.layers import Array, read_only
 from solvers.linear_model import LinearModel, ModelError
-from solvers.result import SolveResult
+from solvers.result import BOUNDING, SolveResult, Status
+from solvers.safety import Tolerance
 
 # Asked of every solver alike. The margins of two solvers then agree to 1e-5: an integrality tolerance of 1e-9 times a
 # big-M of 1,000 leaks 1e-6 into a logit, and solvers' own default gaps of 1e-4 would show in the fourth digit.
@@ -138,6 +139,11 @@ class Session(ABC):
         self._load()
         self._build_s = time.perf_counter() - begin
 
+    @property
+    def tolerance(self) -> Tolerance:
+        """What the solver may be off by under the session's options."""
+        return Tolerance(self.backend.tolerance(self.options), self.options.mip_gap)
+
     def set_objective(self, c: ArrayLike, offset: float = 0.0) -> None:
         """Replace the objective by `min c @ x + offset`, with `c` of shape (columns,).
 
@@ -199,7 +205,9 @@ class Session(ABC):
         begin = time.perf_counter()
         result = self._solve(limits)
         solve_s = time.perf_counter() - begin
-        result = replace(result, build_s=self._build_s, solve_s=solve_s, trace=_ended(result, solve_s))
+        bound = result.dual_bound if result.status in BOUNDING | {Status.INFEASIBLE} else -math.inf
+        result = replace(result, dual_bound=bound, build_s=self._build_s, solve_s=solve_s)
+        result = replace(result, trace=_ended(result, solve_s))
         self._build_s = 0.0
         return result
 
@@ -271,6 +279,10 @@ class Backend(ABC):
         """Raise InputError unless the solver has the capability, which the message calls `words`."""
         if not getattr(self.capabilities, capability):
             raise InputError(f"solver {self.name} has no {words}; `relubench solvers` lists what each one has")
+
+    def tolerance(self, options: SolverOptions) -> float:
+        """The largest feasibility, integrality or dual tolerance that the solver works with under these options."""
+        return max(options.feasibility_tolerance, options.integrality_tolerance)
 
     @abstractmethod
     def version(self) -> str:

@@ -26,17 +26,10 @@ from typing import NamedTuple
 import numpy as np
 
 from networks.layers import Array
-from networks.lowering import BoundsPair
+from networks.lowering import SMALLEST_NORMAL, UNIT, BoundsPair
 from solvers.linear_model import LinearModel
-from solvers.result import SolveResult, Status
+from solvers.result import BOUNDING, SolveResult
 
-# Searches that may end so have a bound to show; of any other end none is believed.
-BOUNDING = {Status.OPTIMAL, Status.TIME_LIMIT, Status.OTHER_LIMIT, Status.TARGET_REACHED, Status.INTERRUPTED}
-# A solver's own bound counts only beyond this share of the objective's largest term, and of one: ten times the
-# feasibility tolerance that is asked of it.
-SOLVER_SAFETY = 1e-6
-UNIT = 2.0**-53
-SMALLEST_NORMAL = 2.0**-1022
 LARGEST = sys.float_info.max
 
 
@@ -66,6 +59,11 @@ def lower_bound(
     if result.row_duals is not None:
         certified = certified_bound(model, result.row_duals, box, exact=exact)
     return LowerBound(certified if math.isfinite(certified) else result.dual_bound, certified)
+
+
+def less(bound: float, error: float) -> float:
+    """`bound - error` for an error of at least zero, rounded down."""
+    return math.nextafter(bound - error, -math.inf) if error else bound
 
 
 def certified_infeasible(model: LinearModel, ray: Array, *, exact: bool = False) -> bool:

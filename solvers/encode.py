@@ -35,13 +35,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from networks.errors import InputError
+from networks.errors import InputError, NumericsError
 from networks.layers import Array
-from networks.lowering import Affine, BoundsPair, LoweredNetwork
-from solvers.certify import SMALLEST_NORMAL, UNIT
-from solvers.encoding import NONE, Encoding, Indices, Neurons, power_of_two
+from networks.lowering import SMALLEST_NORMAL, UNIT, Affine, BoundsPair, LoweredNetwork
+from solvers.encoding import NONE, Encoding, Indices, Neurons
 from solvers.formulation import Formulation
 from solvers.linear_model import LinearModel
+from solvers.scaling import near_one, power_of_two
 
 Mask = NDArray[np.bool_]
 BIG_M_ROUNDING = 1e-12  # relative: M_t is a difference of two bounds
@@ -76,8 +76,10 @@ def encode(
 
     Raises
     ------
+    NumericsError
+        Bounds, weights or margins that leave the range of doubles.
     InputError
-        A bound that is not finite; a relaxation of what has none; the query `maximum` without bounds on the margins.
+        A relaxation of what has none.
     """
     formulation = formulation or Formulation()
     if relaxation and (formulation.relu != "bigm" or formulation.query != "each"):
@@ -85,22 +87,24 @@ def encode(
             f"the LP relaxation has relu {formulation.relu!r}, query {formulation.query!r}; expected 'bigm' and 'each'"
         )
     _check_finite(pre_activations)
-    network, pre_activations = near_one(network, pre_activations)
+    flat = np.ravel(box[0]), np.ravel(box[1])
+    scaled = near_one(network, flat, pre_activations)
+    network, largest = scaled.network, scaled.reaches
     build = _Build()
-    inputs = previous = build.columns(np.ravel(box[0]), np.ravel(box[1]))
+    previous = build.columns(*scaled.box)
     neurons = []
-    for affine, (lower, upper) in zip(network.hidden, pre_activations, strict=True):
-        neurons.append(_add_layer(build, affine, previous, lower, upper, formulation))
+    for affine, bounds, reach in zip(network.hidden, scaled.pre_activations, largest, strict=False):
+        neurons.append(_add_layer(build, affine, previous, bounds, affine.slack(reach), formulation))
         previous = neurons[-1].z
-    rows, offsets = np.asarray(margins @ network.last.A), margins @ network.last.b
-    largest = np.maximum(pre_activations[-1][1], 0.0) if pre_activations else np.abs(box).max(axis=0).ravel()
-    errors = _objective_errors(margins, network.last, largest)
-    magnitudes = np.abs(rows * largest).max(axis=1, initial=0.0)
-    choices = np.empty(0, np.int32)
-    margin_rows, margin_offsets = rows, offsets
+    with np.errstate(over="ignore", invalid="ignore"):
+        margin_rows, margin_offsets = np.asarray(margins @ network.last.A), margins @ network.last.b
+        errors = _objective_errors(margins, network.last, largest[-1])
+        magnitudes = np.maximum(np.abs(margin_rows * largest[-1]).max(axis=1, initial=0.0), np.abs(margin_offsets))
+    _check_representable(margin_rows, margin_offsets, errors, magnitudes)
+    rows, offsets, choices, big_m = margin_rows, margin_offsets, np.empty(0, np.int32), 0.0
     if formulation.query == "maximum":
-        unit, choices, previous = _add_maximum(build, rows, offsets, errors, previous, margin_bounds)
-        rows, offsets, magnitudes = np.array([[unit]]), np.zeros(1), magnitudes.max(keepdims=True)
+        unit, choices, previous, big_m = _add_maximum(build, rows, offsets, errors, previous, margin_bounds)
+        rows, offsets, magnitudes = np.array([[unit]]), np.zeros(1), np.array([unit])
         errors = np.zeros(1)  # its rows have them
     objectives = np.zeros((len(rows), build.column_count))
     objectives[:, previous[previous != NONE]] = rows[:, previous != NONE]
@@ -110,95 +114,83 @@ def encode(
         offsets,
         magnitudes,
         tuple(neurons),
-        len(inputs),
+        scaled,
         *_count_neurons(pre_activations),
         choices,
         margin_rows,
         margin_offsets,
+        big_m,
         _joined(build.boxes),
         errors,
-        network.exact,
     )
 
 
 def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
     """Bounds, shape (k,), on the rounding of `margins @ A` and `margins @ b` times outputs of at most `largest`.
 
-    A sum of m products is off by at most `gamma_m` times the sum of their absolute values (Higham, section 3.1), and a
-    single product by a power of two is exact; the factor is nearly twice that, for the rounding of this sum itself.
+    The map's own rounding counts too. A sum of m products is off by at most `gamma_m` times the sum of their absolute
+    values (Higham, section 3.1), and a single product by a power of two is exact; the factor is nearly twice that, for
+    the rounding of this sum itself.
     """
     size = np.abs(margins) @ (abs(last.A) @ largest + np.abs(last.b))
     error = 2.0 * (margins.shape[1] + 16) * UNIT
     copied = (np.abs(margins) != 0).sum(axis=1) <= 1
     whole = np.isin(np.abs(margins), (0.0, 1.0)).all(axis=1)
-    return np.where(copied & whole, 0.0, error * size + size.size * SMALLEST_NORMAL)
+    rounded = np.where(copied & whole, 0.0, error * size + size.size * SMALLEST_NORMAL)
+    return np.asarray(rounded + np.abs(margins) @ last.slack(largest) * (1.0 + error))
 
 
-def near_one(
-    network: LoweredNetwork, pre_activations: Sequence[BoundsPair]
-) -> tuple[LoweredNetwork, Sequence[BoundsPair]]:
-    """The same function with each hidden layer's values in units of a power of two, so that they come near one.
-
-    As `relu(s / t) = relu(s) / t`. Solvers' tolerances are absolute: 1e-7 is nothing to a neuron in the thousands, and
-    more than all of a neuron in the millionths. Layers of ordinary size stay as they are; powers of two round nothing.
-    """
-    scales = [power_of_two(float(np.abs(pair).max(initial=0.0))) for pair in pre_activations]
-    if all(scale == 1.0 for scale in scales):
-        return network, pre_activations
-    before = [1.0, *scales]
-    hidden = [_scaled(affine, before[i] / scales[i], 1.0 / scales[i]) for i, affine in enumerate(network.hidden)]
-    last = _scaled(network.last, before[-1], 1.0)
-    scaled = [_outwards(pair, scale) for pair, scale in zip(pre_activations, scales, strict=True)]
-    return LoweredNetwork((*hidden, last)), scaled
-
-
-def _outwards(bounds: BoundsPair, scale: float) -> BoundsPair:
-    """The bounds in units of a power of two, wider by the last digit where one underflows."""
-    lower, upper = (side / scale for side in bounds)
-    return (
-        np.where(lower * scale > bounds[0], np.nextafter(lower, -np.inf), lower),
-        np.where(upper * scale < bounds[1], np.nextafter(upper, np.inf), upper),
-    )
-
-
-def _scaled(affine: Affine, of_A: float, of_b: float) -> Affine:
-    """The map with its numbers times powers of two, which is exact where nothing leaves the range of doubles."""
-    A, b = affine.A * of_A, affine.b * of_b
-    same = bool((A.data / of_A == affine.A.data).all() and (b / of_b == affine.b).all())
-    return Affine(A, b, affine.source, exact=affine.exact and same)
+def _check_representable(*parts: Array) -> None:
+    """Raise NumericsError where the numbers of the margins have overflowed."""
+    if not all(np.isfinite(part).all() for part in parts):
+        raise NumericsError("the margins leave the range of doubles; expected smaller weights or a smaller input box")
 
 
 def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:
-    """Raise InputError where bounds have overflowed: they are the coefficients of the binaries."""
+    """Raise NumericsError where bounds have overflowed: they are the coefficients of the binaries."""
     for index, (lower, upper) in enumerate(pre_activations):
         bad = np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper)))
         if bad.size:
-            raise InputError(
+            raise NumericsError(
                 f"neuron {bad[0]} of ReLU layer {index} has the pre-activation bounds [{lower[bad[0]]:g}, "
                 f"{upper[bad[0]]:g}]; expected finite ones: the input box or the weights are too large"
             )
 
 
 def _add_layer(
-    build: _Build, affine: Affine, previous: Indices, lower: Array, upper: Array, formulation: Formulation
+    build: _Build, affine: Affine, previous: Indices, bounds: BoundsPair, slack: Array, formulation: Formulation
 ) -> Neurons:
-    """Add a hidden layer on top of the columns `previous`."""
+    """Add a hidden layer on top of the columns `previous`; its rows hold up to `slack`, shape (neurons,)."""
+    lower, upper = bounds
     live = upper > 0 if formulation.eliminates else np.ones(len(upper), bool)
     open_ = live & (lower < 0) if formulation.eliminates else live
     add = _ROWS[formulation.rows]
-    return add(build, affine, previous, (lower, upper), (live, open_), formulation.relu)
+    sides = _outwards(-affine.b, slack)
+    return add(build, affine, previous, sides, bounds, (live, open_), formulation.relu)
+
+
+def _outwards(values: Array, slack: Array) -> BoundsPair:
+    """`values - slack` and `values + slack`, rounded outwards; the values themselves where there is no slack."""
+    below, above = np.nextafter(values - slack, -np.inf), np.nextafter(values + slack, np.inf)
+    return np.where(slack > 0, below, values), np.where(slack > 0, above, values)
 
 
 def _compact(
-    build: _Build, affine: Affine, previous: Indices, bounds: BoundsPair, masks: tuple[Mask, Mask], relu: str
+    build: _Build,
+    affine: Affine,
+    previous: Indices,
+    sides: BoundsPair,
+    bounds: BoundsPair,
+    masks: tuple[Mask, Mask],
+    relu: str,
 ) -> Neurons:
     """`z - p = W z' + b` for all live neurons, with p only where the sign is open."""
     (lower, upper), (live, open_) = bounds, masks
     negative = np.maximum(-lower[open_], 0.0)
     z = _spread(build.columns(np.maximum(lower[live], 0.0), np.maximum(upper[live], 0.0)), live)
     p = _spread(build.columns(np.zeros_like(negative), negative), open_)
-    # W z' - z + p = -b
-    equality = _spread(build.rows(-affine.b[live], -affine.b[live]), live)
+    # W z' - z + p = -b, up to the slack
+    equality = _spread(build.rows(sides[0][live], sides[1][live]), live)
     build.weights(equality, affine.A, previous)
     build.entries(equality[live], z[live], -1.0)
     build.entries(equality[open_], p[open_], 1.0)
@@ -241,7 +233,13 @@ def _spread(indices: Indices, where: Mask) -> Indices:
 
 
 def _textbook(
-    build: _Build, affine: Affine, previous: Indices, bounds: BoundsPair, masks: tuple[Mask, Mask], relu: str
+    build: _Build,
+    affine: Affine,
+    previous: Indices,
+    sides: BoundsPair,
+    bounds: BoundsPair,
+    masks: tuple[Mask, Mask],
+    relu: str,
 ) -> Neurons:
     """A column a live neuron, and a binary and four rows where the sign is open, an equality where it is not."""
     (lower, upper), (live, open_) = bounds, masks
@@ -250,14 +248,14 @@ def _textbook(
     box = np.maximum(lower[live], 0.0), np.maximum(upper[live], 0.0)
     z = _spread(build.columns(-anything, anything, box=box), live)
     v = _spread(build.binaries(int(open_.sum())), open_)
-    # W z' - z = -b
-    equality = build.rows(-affine.b[active], -affine.b[active])
+    # W z' - z = -b, up to the slack
+    equality = build.rows(sides[0][active], sides[1][active])
     build.weights(_spread(equality, active), affine.A, previous)
     build.entries(equality, z[active], -1.0)
-    l, u, b = lower[open_], upper[open_], affine.b[open_]
+    l, u = lower[open_], upper[open_]
     infinite = np.full_like(l, np.inf)
     # W z' - z <= -b
-    above = build.rows(-infinite, -b)
+    above = build.rows(-infinite, sides[1][open_])
     build.weights(_spread(above, open_), affine.A, previous)
     build.entries(above, z[open_], -1.0)
     # z >= 0
@@ -268,7 +266,7 @@ def _textbook(
     build.entries(upper_row, z[open_], 1.0)
     build.entries(upper_row, v[open_], -u)
     # W z' - z + l v >= l - b, a difference that is rounded down: the row then holds of the network
-    lower_row = build.rows(np.nextafter(l - b, -infinite), infinite)
+    lower_row = build.rows(np.nextafter(l + sides[0][open_], -infinite), infinite)
     build.weights(_spread(lower_row, open_), affine.A, previous)
     build.entries(lower_row, z[open_], -1.0)
     build.entries(lower_row, v[open_], l)
@@ -285,10 +283,13 @@ def _add_maximum(
     errors: Array,
     previous: Indices,
     margin_bounds: BoundsPair | None,
-) -> tuple[float, Indices, Indices]:
-    """Add the choice of a target and, as the last column, the strongest margin; returns its unit and these columns."""
+) -> tuple[float, Indices, Indices, float]:
+    """Add the choice of a target and, as the last column, the strongest margin.
+
+    Returns its unit, the columns of both, and the largest big-M in the margins' own unit.
+    """
     if margin_bounds is None or not np.isfinite(margin_bounds).all():
-        raise InputError("the query 'maximum' needs finite bounds on the margins; the input box is too large")
+        raise NumericsError("the query 'maximum' needs finite bounds on the margins; the input box is too large")
     unit = power_of_two(float(np.abs(margin_bounds).max()))
     lower, upper = margin_bounds[0] / unit, margin_bounds[1] / unit
     least = float(lower.min())
@@ -304,7 +305,7 @@ def _add_maximum(
     # sum of a_t = 1
     one = build.rows(np.ones(1), np.ones(1))
     build.entries(np.repeat(one, len(rows)), choices, 1.0)
-    return unit, choices, strongest
+    return unit, choices, strongest, unit * float(big_m.max())
 
 
 @dataclass(slots=True)

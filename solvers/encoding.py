@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,11 @@ from scipy import sparse
 from networks.layers import Array
 from networks.lowering import Affine, BoundsPair
 from solvers.linear_model import LinearModel
+from solvers.safety import FACTOR, Tolerance, margin_safety
+from solvers.scaling import Scaled, powers_of_two
 
 Indices = NDArray[np.int32]  # half of scipy's default, and what the solvers take
 NONE = -1  # in the place of a column: the neuron has none
-SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,23 +41,28 @@ class Encoding:
         `objectives[i] @ x + offsets[i]` is the margin of target i; of the strongest target, with the query `maximum`,
         where k is 1.
     magnitudes : ndarray, shape (k,), float64
-        The largest term that the bounds allow in each of these sums: what a solver's errors are relative to.
+        The largest term that the bounds allow in each of these sums, the offset among them.
     neurons : tuple of Neurons
         One entry a hidden layer.
-    input_count, unstable_count, active_count, inactive_count : int
-        Columns of the input, and neurons by what their bounds say.
+    scaled : Scaled
+        The network in the units of the model's columns.
+    unstable_count, active_count, inactive_count : int
+        Neurons by what their bounds say.
     choices : ndarray, shape (targets,) or (0,)
         The columns of a_t, with the query `maximum`.
     margins : ndarray, shape (targets, neurons of the last hidden layer), float64
         What the margins are made of.
     margin_offsets : ndarray, shape (targets,), float64
+    big_m : float
+        The largest one of the choice of a target, in the margins' unit; zero without that choice.
     box : (ndarray, ndarray), each of shape (columns,), float64
         Finite bounds on every column of what the network computes, also where the model itself has none.
     objective_errors : ndarray, shape (k,), float64
-        By how much the objectives may differ from the network's margins, as their numbers are rounded sums.
-    exact : bool
-        Whether the rows hold of what the network computes in exact arithmetic; else only up to rounding, and nothing
-        is certified.
+        By how much the objectives may differ from the network's margins, as their numbers are rounded.
+
+    Notes
+    -----
+    The rows hold of what the network computes in exact arithmetic, whatever was rounded on the way to them.
     """
 
     model: LinearModel
@@ -65,29 +70,47 @@ class Encoding:
     offsets: Array
     magnitudes: Array
     neurons: tuple[Neurons, ...]
-    input_count: int
+    scaled: Scaled
     unstable_count: int
     active_count: int
     inactive_count: int
     choices: Indices
     margins: Array
     margin_offsets: Array
+    big_m: float
     box: BoundsPair
     objective_errors: Array
-    exact: bool
+
+    @property
+    def input_count(self) -> int:
+        """How many columns the network's input has."""
+        return len(self.scaled.units)
+
+    @property
+    def scales(self) -> Array:
+        """The powers of two that the objectives are divided by: solvers' gaps are absolute too. Shape (k,)."""
+        return powers_of_two(self.magnitudes)
 
     def input_of(self, x: Array) -> Array:
         """The network's input, flat, out of a solution of the model."""
-        return x[: self.input_count]
+        return x[: self.input_count] * self.scaled.units
 
     def objective(self, index: int) -> tuple[Array, float, float]:
-        """Cost vector and offset of objective `index`, and the power of two that both are divided by.
+        """Cost vector and offset of objective `index`, and the power of two that both are divided by."""
+        scale = float(self.scales[index])
+        return self.objectives[index] / scale, float(self.offsets[index]) / scale, scale
 
-        Solvers' dual tolerances are absolute: they must be small against the costs.
+    def safety(self, tolerance: Tolerance) -> Array:
+        """How far a bound of a solver with this tolerance may be above the true minimum; shape (k,).
+
+        What its tolerances can hide (`solvers.safety`), and what the objective itself may be off by. Of the strongest
+        target, it is the largest of all targets', and what the choice adds.
         """
-        c = self.objectives[index]
-        scale = power_of_two(float(np.abs(c).max(initial=0.0)))
-        return c / scale, float(self.offsets[index]) / scale, scale
+        if not self.choices.size:
+            return margin_safety(self.scaled, self.margins, self.scales, tolerance) + self.objective_errors
+        scales = np.broadcast_to(self.scales, len(self.margins))
+        each = margin_safety(self.scaled, self.margins, scales, tolerance)
+        return np.asarray(each.max(keepdims=True) + FACTOR * tolerance.feasibility * (self.scales + self.big_m))
 
     def is_objective(self, index: int, c: Array, offset: float, scale: float) -> bool:
         """Whether `c` and `offset` are objective `index`, or its negative, divided by `scale` without a rounding."""
@@ -99,7 +122,7 @@ class Encoding:
     def solution_at(self, point: Array) -> Array:
         """The solution of the model that the network's input `point`, of shape (inputs,), stands for."""
         x = np.zeros(self.model.column_count)
-        values = x[: self.input_count] = point
+        values = x[: self.input_count] = point / self.scaled.units
         for layer in self.neurons:
             s = layer.affine.A @ values + layer.affine.b
             values = np.maximum(s, 0.0)
@@ -127,9 +150,3 @@ def objective_at_most(model: LinearModel, limit: float) -> LinearModel:
         model.sos1,
         model.indicators,
     )
-
-
-def power_of_two(size: float) -> float:
-    """The power of two next to `size`; one where `size` is ordinary or zero."""
-    ordinary = size == 0 or SMALLEST_ORDINARY <= size <= LARGEST_ORDINARY
-    return 1.0 if ordinary else 2.0 ** round(math.log2(size))

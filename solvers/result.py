@@ -25,6 +25,10 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+# A search that ended so may have a bound to show. INFEASIBLE carries the bound of an empty set, infinity.
+BOUNDING = {Status.OPTIMAL, Status.TIME_LIMIT, Status.OTHER_LIMIT, Status.TARGET_REACHED, Status.INTERRUPTED}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SolveResult:
     """The outcome of one solve.
@@ -35,7 +39,7 @@ class SolveResult:
     objective : float
         Of the best solution found, the model's offset included; NaN without one.
     dual_bound : float
-        No solution is below it, says the solver; -inf where it says nothing.
+        No solution is below it, says the solver; -inf where it says nothing, and after any end that carries no bound.
     x : ndarray, shape (columns,), or None
         The best solution found.
     row_duals : ndarray, shape (rows,), or None

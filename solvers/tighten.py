@@ -5,8 +5,8 @@ every neuron gets the cheapest bound that settles its sign. Linear bounds come f
 layer, two LPs for each neuron that is still unstable (one where the first settles it); then its MILPs while there is
 time. What is won in one layer tightens the linear bounds and the models of all later ones.
 
-An LP's bound is certified from its duals (`solvers.certify`). A MILP's is the solver's own dual bound less
-`SOLVER_SAFETY`, as there is nothing to certify it from.
+An LP's bound is certified from its duals (`solvers.certify`). A MILP's is the solver's own dual bound less what the
+solver's tolerances can hide (`solvers.safety`), as there is nothing to certify it from.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from networks.layers import Array, LayerList
-from networks.lowering import Affine, BoundsPair, LoweredNetwork
+from networks.lowering import BoundsPair, LoweredNetwork
 from solvers.backend import Backend, Session, SolverOptions
-from solvers.certify import SOLVER_SAFETY, lower_bound
+from solvers.certify import less, lower_bound
 from solvers.encode import encode
 from solvers.encoding import Encoding
+from solvers.safety import enough
 
 
 @dataclass(slots=True)
@@ -140,9 +140,7 @@ def _encode_neurons(
     relaxation: bool,
 ) -> Encoding:
     """The layers before `index`, with the pre-activations of `neurons` as objectives."""
-    affine = lowered.hidden[index]
-    asked = Affine(sparse.csr_array(affine.A[neurons]), affine.b[neurons], affine.source)
-    prefix = LoweredNetwork((*lowered.hidden[:index], asked))
+    prefix = LoweredNetwork((*lowered.hidden[:index], lowered.hidden[index].rows(neurons)))
     return encode(prefix, box, pre_activations[:index], np.eye(neurons.size), relaxation=relaxation)
 
 
@@ -155,6 +153,7 @@ class _Layer:
     lower: Array
     upper: Array
     exact: bool
+    safety: Array | None = None  # of MILPs, and of LPs without duals: worked out when it is asked for
     solves: int = 0
     rigorous: bool = True
 
@@ -178,16 +177,19 @@ class _Layer:
         neuron = self.neurons[i]
         c, offset, scale = self.encoding.objective(i)
         session.set_objective(sign * c, sign * offset)
-        safety = SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[i]))
         left = deadline - time.perf_counter()
         # A sign is all that is asked: a bound above zero settles it, a point below zero shows that this side cannot.
-        result = session.solve(left if math.isfinite(left) else None, stop_below=0.0, stop_above=2 * safety / scale)
+        stops = {"stop_below": 0.0, "stop_above": enough(self._safety(session)[i], scale)} if self._is_mip else {}
+        result = session.solve(left if math.isfinite(left) else None, **stops)
         self.solves += 1
         believed, certified = (bound * scale for bound in lower_bound(session.model, result, exact=self.exact))
-        same = self.encoding.is_objective(i, session.model.c, session.model.offset, scale)
-        proved = self.encoding.exact and same and math.isfinite(certified)
-        # The objective is a row of the network, copied: it has no error of its own.
-        bound = certified if proved else believed - safety
+        proved = math.isfinite(certified) and self.encoding.is_objective(
+            i, session.model.c, session.model.offset, scale
+        )
+        if proved:
+            bound = less(certified, float(self.encoding.objective_errors[i]))
+        else:
+            bound = believed - self._safety(session)[i] if math.isfinite(believed) else -math.inf
         if not bound <= (self.upper[neuron] if sign > 0 else -self.lower[neuron]):
             return  # beyond the other side, which is proved: this solver is wrong
         self.rigorous &= proved or bound == -math.inf
@@ -195,3 +197,12 @@ class _Layer:
             self.lower[neuron] = max(self.lower[neuron], bound)
         else:
             self.upper[neuron] = min(self.upper[neuron], -bound)
+
+    @property
+    def _is_mip(self) -> bool:
+        return self.encoding.model.is_mip
+
+    def _safety(self, session: Session) -> Array:
+        if self.safety is None:
+            self.safety = self.encoding.safety(session.tolerance)
+        return self.safety

@@ -17,6 +17,8 @@ from networks.bounds.linear import linear_bounds, linear_margins
 from networks.layers import Array
 from networks.lowering import BoundsPair
 from solvers.registry import get
+from solvers.safety import Tolerance, margin_safety
+from solvers.scaling import near_one
 from solvers.tighten import tighten
 
 ROUNDS = {"lp": (True,), "milp": (True, False)}  # of tightening; True is the LP relaxation
@@ -99,6 +101,21 @@ def tightened(question: Question, start: Bounded, settings: Settings, deadline: 
     lower, upper = margin_bounds(question, SLOPES["linear"], [_batched(pair) for pair in found.bounds])
     counters: dict[str, float] = {"bound_solves": found.solves, "settled": found.settled}
     return Bounded(found.bounds, lower, upper, counters, found.rigorous)
+
+
+def word_of_a_solver(question: Question, found: Bounded, settings: Settings) -> Array:
+    """What the lower bounds must exceed to count as positive, shape (k,): zero where they are rigorous.
+
+    Else a solver's MILPs have tightened them, and its tolerances may hide as much as in the question's own MILP.
+    """
+    if found.rigorous:
+        return np.zeros(len(found.lower))
+    box = tuple(np.ravel(side) for side in question.box)
+    lowered = question.lowered
+    scaled = near_one(lowered, (box[0], box[1]), lowered.pre_activations(found.layers, question.box))
+    J = np.asarray(question.instance.margins @ scaled.network.last.A)
+    tolerance = Tolerance(get(settings.solver).tolerance(settings.options), settings.options.mip_gap)
+    return margin_safety(scaled, J, np.ones(len(J)), tolerance)
 
 
 def bounded(question: Question, settings: Settings) -> Bounded:

@@ -8,25 +8,31 @@ import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.methods.answer import OF_ALL, Answer, no_trace
+from bench.methods.bounding import SOURCES as BOUNDS_SOURCES
 from bench.methods.bounding import Bounded
 from bench.methods.question import Question
 from bench.methods.settings import Settings
+from networks.errors import NumericsError
 from networks.layers import Array
 from solvers.backend import Session, SolverOptions
-from solvers.certify import SOLVER_SAFETY, lower_bound
+from solvers.certify import less, lower_bound
 from solvers.encode import encode
 from solvers.encoding import Encoding, objective_at_most
 from solvers.linear_model import LinearModel
 from solvers.registry import get
 from solvers.result import SolveResult, Status
+from solvers.safety import Tolerance, enough
 
 SOURCES = {True: "LP relaxation by {}", False: "MILP dual bound by {}"}
 COUNTED = ("nodes", "simplex_iterations", "work")
 EFFORT = ("solves", *COUNTED)  # the counters of what was done, which add up; the others are a model's size
 # Unbounded is none of our models: the input is boxed, and all else follows from it.
 NO_SOLUTION = {Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED}
+UNSAFE = "numerically_unsafe"  # the status where the question makes no model in doubles
+WITNESS_DEPTH = 2e-6  # an incumbent this far below zero, for its largest term, is likely to be a witness when replayed
 SKIPPED = "skipped"  # the status of a target that was not asked, as another one had decided the instance
 
 
@@ -38,7 +44,7 @@ def solve(
     Parameters
     ----------
     bounded : Bounded
-        What the model is made from. A row of a solver has the solver's own bounds on the margins, not these.
+        What the model is made from. Its bounds on the margins count where the solver proves less.
     deadline : float
         On `time.perf_counter()`, for the encoding and all targets together. Of margins, each gets an equal share of
         what is left; for a verdict the hardest target may take it all.
@@ -46,7 +52,10 @@ def solve(
         An input for each target to start the MILP from.
     """
     start = time.perf_counter()
-    encoding = encode_question(question, bounded, settings)
+    try:
+        encoding = encode_question(question, bounded, settings)
+    except NumericsError as error:
+        return _unsafe(bounded, settings, str(error), time.perf_counter() - start)
     search = _Search(question, encoding, bounded, settings, deadline, starts)
     found = search.run()
     elapsed_s = time.perf_counter() - start
@@ -99,6 +108,7 @@ class _Search:
     deadline: float
     starts: Array | None
     session: Session | None = None
+    safeties: Array | None = None  # of all objectives, worked out when one is asked for
     solves: list[SolveResult] = field(default_factory=list)  # every one, those that were taken up again included
     violation: float = -math.inf  # the largest of their solutions
     traces: list[Array] = field(default_factory=list)  # of each MILP: objective, seconds, incumbent and bound
@@ -142,7 +152,7 @@ class _Search:
         end = time.perf_counter() + share
         session, scale = self._at(index)
         before = len(self.solves)
-        result = self._stopping(session, end, self._limit(index) / scale)
+        result = self._stopping(session, index, scale, end)
         self._keep_trace(index, self.solves[before:], scale)
         return result, self._found(index, session.model, result, scale)
 
@@ -164,12 +174,11 @@ class _Search:
         believed, certified = (bound * scale for bound in lower_bound(model, result, box, exact=self.settings.exact))
         limit, safety = self._limit(index), self._safety(index)
         if self._by_row:  # of a model without the points above the limit, which bounds the others by that at most
-            excluded = result.status in NO_SOLUTION or result.dual_bound * scale >= limit
+            excluded = result.status in NO_SOLUTION or believed >= limit
             believed = limit if excluded else min(believed, limit)
         if certifies and math.isfinite(certified):
             # Less what the objective's own numbers may be off by, rounded down.
-            error = float(self.encoding.objective_errors[index])
-            believed = certified = math.nextafter(certified - error, -math.inf) if error else certified
+            believed = certified = less(certified, float(self.encoding.objective_errors[index]))
             safety = 0.0
         else:
             certified = -math.inf
@@ -181,11 +190,14 @@ class _Search:
     @property
     def _certifies(self) -> bool:
         """Whether an LP's duals prove something of the network: its rows hold of it, and nothing is a solver's word."""
-        return self.encoding.exact and self.bounded.rigorous and not self._by_row
+        return self.bounded.rigorous and not self._by_row
 
     def _safety(self, index: int) -> float:
         """What a lower bound that is a solver's word must exceed to count as positive."""
-        return SOLVER_SAFETY * max(1.0, float(self.encoding.magnitudes[index]))
+        if self.safeties is None:
+            backend, options = get(self.settings.solver), self.settings.options
+            self.safeties = self.encoding.safety(Tolerance(backend.tolerance(options), options.mip_gap))
+        return float(self.safeties[index])
 
     def _at(self, index: int) -> tuple[Session, float]:
         """The session with objective `index`, and the unit of that objective."""
@@ -195,7 +207,7 @@ class _Search:
         else:
             self._close()
             model = self.encoding.model.with_objective(c, offset)
-            model = objective_at_most(model, self._limit(index) / scale) if self._by_row else model
+            model = objective_at_most(model, enough(self._safety(index), scale)) if self._by_row else model
             options = replace(self.settings.options, time_limit_s=None)
             self.session = get(self.settings.solver).load(model, options)
         if self.starts is not None:
@@ -208,19 +220,21 @@ class _Search:
         return np.asarray(starts[strongest])
 
     def _limit(self, index: int) -> float:
-        """Twice what a lower bound must exceed to count as positive: a margin above it is as good as verified."""
-        return 2 * self._safety(index)
+        """What is enough of a lower bound: a margin above it is as good as verified."""
+        return enough(self._safety(index))
 
-    def _stopping(self, session: Session, end: float, limit: float) -> SolveResult:
+    def _stopping(self, session: Session, index: int, scale: float, end: float) -> SolveResult:
         """Solve, for a verdict only until the sign is known.
 
         An incumbent below zero that its replay does not confirm has stopped the search too soon: it goes on then.
         """
         if not self._verdict_wanted:
             return self._run(session, end)
-        result = self._run(session, end, stop_below=-limit, stop_above=limit)
-        if result.status is Status.TARGET_REACHED and result.dual_bound < limit and not self._is_witness(result):
-            return self._run(session, end, stop_above=limit)
+        above = enough(self._safety(index), scale)
+        below = min(above, WITNESS_DEPTH * max(1.0, float(self.encoding.magnitudes[index]) / scale))
+        result = self._run(session, end, stop_below=-below, stop_above=above)
+        if result.status is Status.TARGET_REACHED and result.dual_bound < above and not self._is_witness(result):
+            return self._run(session, end, stop_above=above)
         return result
 
     def _run(self, session: Session, end: float, **stops: float) -> SolveResult:
@@ -253,17 +267,19 @@ def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
     def each(name: str) -> Array:
         return np.array(np.broadcast_to([getattr(item, name) for item in found], count))
 
+    lower, safety = each("lower"), each("safety")
+    known = bounded.certified
+    weaker = ~(lower - safety > known) & (known > -math.inf)
     return Answer(
-        lower=each("lower"),
+        lower=np.where(weaker, known, lower),
         status=_spread(tuple(item.status for item in found), count),
         candidates=np.array(solutions).reshape(len(solutions), encoding.input_count),
         gap=each("gap"),
-        safety=each("safety"),
-        # Of a MILP there is nothing to certify a bound from: what was known before it stands beside its own.
-        certified=each("certified") if settings.relaxation else np.maximum(each("certified"), bounded.certified),
+        safety=np.where(weaker, 0.0, safety),
+        certified=np.maximum(each("certified"), known),
         claimed=each("claimed"),
         violation=search.violation if solutions else None,
-        source=SOURCES[settings.relaxation].format(settings.solver),
+        source=_source(settings, weaker),
         # Not the sum of the results' build_s: where no time was left for a target, no result has what was built for it.
         build_s=elapsed_s - solve_s,
         solve_s=solve_s,
@@ -271,6 +287,32 @@ def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
         messages=_spread(tuple(item.message for item in found), count),
         trace=np.concatenate([no_trace(), *search.traces]),
     )
+
+
+def _unsafe(bounded: Bounded, settings: Settings, message: str, elapsed_s: float) -> Answer:
+    """The answer where there is no model: what the bounds prove by themselves."""
+    count = len(bounded.lower)
+    nothing = np.full(count, -math.inf)
+    return Answer(
+        lower=bounded.certified,
+        status=(UNSAFE,) * count,
+        candidates=np.empty((0, bounded.layers[0][0].size)),
+        gap=np.full(count, math.inf),
+        safety=np.zeros(count),
+        certified=bounded.certified,
+        claimed=nothing,
+        source=_source(settings, np.ones(count, bool)),
+        build_s=elapsed_s,
+        counters=bounded.counters,
+        messages=(message,) * count,
+    )
+
+
+def _source(settings: Settings, by_bounds: NDArray[np.bool_]) -> str:
+    """What gave the lower bounds, in words: the solver, or where it added nothing the bounds that it was given."""
+    if by_bounds.all():
+        return BOUNDS_SOURCES.get(str(settings.bounds), BOUNDS_SOURCES["linear"])
+    return SOURCES[settings.relaxation].format(settings.solver)
 
 
 def _violation(model: LinearModel, x: Array) -> float:

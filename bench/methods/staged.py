@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.choices import BY_MILP, SLOPES, TIGHTENING_SHARE, applicable
 from bench.methods import bounding, relaxation
 from bench.methods.answer import Answer, at_targets, no_trace
-from bench.methods.bounding import ROUNDS, Bounded, propagate, tightened
+from bench.methods.bounding import ROUNDS, Bounded, propagate, tightened, word_of_a_solver
 from bench.methods.question import Question
 from bench.methods.settings import Settings
 from bench.methods.witness import strongest_inputs
@@ -177,8 +177,9 @@ class _State:
         self.bounded = bounded
         self.counters |= bounded.counters
         self.certified = np.maximum(self.certified, bounded.certified)
+        safety = word_of_a_solver(self.question, bounded, self.settings)
         for index in self.open:
-            self._improve(index, bounded.lower[index], 0.0)
+            self._improve(index, bounded.lower[index], safety[index])
             self.status[index] = "bounded"
 
     def _ask_solver(self, method: str) -> None:

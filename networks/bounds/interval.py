@@ -70,13 +70,12 @@ from torch.nn import functional
 
 from networks.bounds.boxes import Pair, box_tensors, check_box, margin_rows
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU, Shape
+from networks.lowering import SMALLEST_NORMAL, UNIT
 from networks.zoo import load_network
 
 Place = tuple[Tensor | None, Tensor | None]  # where a step writes its two bounds; None for a new tensor
 Step = Callable[[Tensor, Tensor, Place], Pair]
 
-UNIT = 2.0**-53
-SMALLEST_NORMAL = 2.0**-1022
 ANYWHERE: Place = (None, None)
 # Numbers in the largest working array of one chunk: few on a CPU, for each of its threads, so that they stay in cache.
 THREAD_NUMBERS = 2**18

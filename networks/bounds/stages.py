@@ -13,8 +13,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from networks.bounds.interval import PREPARED_NETWORKS, UNIT, AffineStep, layer_steps
+from networks.bounds.interval import PREPARED_NETWORKS, AffineStep, layer_steps
 from networks.layers import Conv2d, LayerList, Linear, ReLU, Shape
+from networks.lowering import UNIT
 
 Map = tuple[int, int, int]  # height, width, channels
 Axes = tuple[int, int]  # something along the rows and along the columns

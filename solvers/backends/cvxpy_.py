@@ -27,7 +27,7 @@ import numpy as np
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
-from solvers.backends.cvxpy_options import DROPPED, OPTIONS, solver_options
+from solvers.backends.cvxpy_options import DEFAULT_TOLERANCE, DROPPED, OPTIONS, SMALLEST, solver_options
 from solvers.backends.dropped import infeasible_is_in_doubt
 from solvers.backends.interrupt import run_interruptibly
 from solvers.certify import weak_duality_bound
@@ -128,6 +128,12 @@ class Cvxpy(Backend):
         """CVXPY's version and the solver's."""
         own = version("cvxpy")
         return f"{own}, {self.variant} {_solver_version(self.variant)}" if self.variant else own
+
+    def tolerance(self, options: SolverOptions) -> float:
+        """What is asked of the solver; where CVXPY cannot ask, or did not say which solver, the solvers' defaults."""
+        asked = super().tolerance(options)
+        known = "feasibility_tolerance" in OPTIONS.get(self.variant, {})
+        return max(asked, SMALLEST.get(self.variant, 0.0) if known else DEFAULT_TOLERANCE)
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> CvxpySession:
         """Build and compile the problem."""

@@ -55,6 +55,7 @@ SMALLEST = {"GUROBI": 1e-9, "HIGHS": 1e-10, "SCIP": 1e-9, "CLARABEL": 1e-9, "SCS
 LARGEST = {"GUROBI": {"feasibility_tolerance": 1e-2, "integrality_tolerance": 1e-1}}  # above is refused
 # Coefficients up to this size the solver drops: HiGHS by its own default within SciPy, else what it is asked for.
 DROPPED = {"GUROBI": 1e-13, "HIGHS": 1e-12, "SCIPY": 1e-9}
+DEFAULT_TOLERANCE = 1e-6  # the largest that these solvers choose for themselves
 TOLERANCES = ("feasibility_tolerance", "integrality_tolerance")
 
 

@@ -30,6 +30,7 @@ STATUS = {
     "MEM_LIMIT": Status.OTHER_LIMIT,
     "USER_OBJ_LIMIT": Status.TARGET_REACHED,
     "INTERRUPTED": Status.INTERRUPTED,
+    "CUTOFF": Status.UNKNOWN,  # no cutoff is ever set; the bound that comes with it is infinite
     "NUMERIC": Status.ERROR,
 }
 # By the name of a `GRB.Error`; an error that is not here is an ERROR.

@@ -1,0 +1,114 @@
+"""Units in which every input and every neuron of a model is near one.
+
+Solvers' tolerances are absolute: 1e-7 is nothing to a neuron in the thousands, and more than all of a neuron in the
+millionths. As `relu(s / t) = relu(s) / t`, each neuron may have a unit of its own. Powers of two round nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from networks.layers import Array
+from networks.lowering import SMALLEST_NORMAL, Affine, BoundsPair, LoweredNetwork, Rounding
+
+SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
+LARGEST_EXPONENT = 500  # of a unit, so that the quotient of two of them is a double
+# A neuron smaller than this share of its terms is what their cancellation leaves: a smaller unit would only blow up
+# its weights.
+SMALLEST_SHARE = 2.0**-30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """A network with its inputs and neurons in units near their own sizes; its outputs keep their unit.
+
+    Attributes
+    ----------
+    network : LoweredNetwork
+    box : (ndarray, ndarray), each of shape (inputs,)
+    pre_activations : list of (ndarray, ndarray)
+        Flat, one pair a hidden affine map. Neither these bounds nor the box are narrower than what they stand for.
+    units : ndarray, shape (inputs,)
+        Of the inputs.
+    """
+
+    network: LoweredNetwork
+    box: BoundsPair
+    pre_activations: list[BoundsPair]
+    units: Array
+
+    @property
+    def reaches(self) -> list[Array]:
+        """The largest absolute values of the inputs and, layer by layer, of the ReLUs' outputs."""
+        return reaches(self.box, self.pre_activations)
+
+
+def powers_of_two(sizes: Array) -> Array:
+    """The powers of two next to `sizes`, of any shape; one where a size is ordinary or zero."""
+    ordinary = (sizes == 0) | ((sizes >= SMALLEST_ORDINARY) & (sizes <= LARGEST_ORDINARY))
+    exponents = np.round(np.log2(np.where(ordinary, 1.0, sizes)))
+    return np.asarray(np.ldexp(1.0, np.clip(exponents, -LARGEST_EXPONENT, LARGEST_EXPONENT).astype(int)))
+
+
+def power_of_two(size: float) -> float:
+    """The power of two next to `size`; one where `size` is ordinary or zero."""
+    return float(powers_of_two(np.array(size)))
+
+
+def size(bounds: BoundsPair) -> Array:
+    """The largest absolute value within each pair of bounds."""
+    return np.maximum(np.abs(bounds[0]), np.abs(bounds[1]))
+
+
+def reaches(box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> list[Array]:
+    """The largest absolute values of the inputs and, layer by layer, of the ReLUs' outputs."""
+    return [size(box), *(np.maximum(upper, 0.0) for _, upper in pre_activations)]
+
+
+def near_one(network: LoweredNetwork, box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> Scaled:
+    """Scale a network by what the box and the bounds on its ReLUs' inputs, all flat, allow its numbers to be."""
+    reached = reaches(box, pre_activations)
+    units = [powers_of_two(reached[0])]
+    for affine, (lower, upper), reach in zip(network.hidden, pre_activations, reached, strict=False):
+        terms = abs(affine.A) @ reach + np.abs(affine.b)
+        units.append(powers_of_two(np.maximum(size((lower, upper)), SMALLEST_SHARE * terms)))
+    targets = [*units[1:], np.ones(len(network.last.b))]
+    affines = tuple(_scaled(*step) for step in zip(network.affines, targets, units, strict=True))
+    scaled = [_outwards(pair, unit) for pair, unit in zip([box, *pre_activations], units, strict=True)]
+    return Scaled(LoweredNetwork(affines), scaled[0], scaled[1:], units[0])
+
+
+def _scaled(affine: Affine, out: Array, into: Array) -> Affine:
+    """The map from inputs in units of `into` to outputs in units of `out`; what underflows becomes rounding."""
+    A, b = _quotients(affine.A, out, into), affine.b / out
+    lost = abs(A.data) < SMALLEST_NORMAL
+    rounding = affine.rounding
+    if rounding is None and not lost.any() and not (np.abs(b[affine.b != 0]) < SMALLEST_NORMAL).any():
+        return Affine(A, b, affine.source)
+    E = sparse.csr_array((lost * SMALLEST_NORMAL, A.indices, A.indptr), shape=A.shape)
+    e = np.full(len(b), SMALLEST_NORMAL)
+    if rounding is not None:
+        scaled = _quotients(rounding.A, out, into)
+        scaled.data += SMALLEST_NORMAL
+        E, e = E + scaled, e + rounding.b / out
+    return Affine(A, b, affine.source, Rounding(sparse.csr_array(E), e))
+
+
+def _quotients(A: sparse.csr_array, out: Array, into: Array) -> sparse.csr_array:
+    """`A[i, j] * into[j] / out[i]`."""
+    factors = into[A.indices] / np.repeat(out, np.diff(A.indptr))
+    with np.errstate(over="ignore"):  # the model refuses what has overflowed
+        return sparse.csr_array((A.data * factors, A.indices, A.indptr), shape=A.shape)
+
+
+def _outwards(bounds: BoundsPair, units: Array) -> BoundsPair:
+    """The bounds in their units, wider by the last digit where one underflows."""
+    lower, upper = bounds[0] / units, bounds[1] / units
+    return (
+        np.where(lower * units > bounds[0], np.nextafter(lower, -np.inf), lower),
+        np.where(upper * units < bounds[1], np.nextafter(upper, np.inf), upper),
+    )

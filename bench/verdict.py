@@ -114,7 +114,9 @@ def decide(
     if not open_targets:
         return Decision(Verdict.VERIFIED, source)
     worst = min(open_targets, key=lambda i: (lower[i], i))
-    reason = "not decided" if statuses[worst] in DONE else statuses[worst].replace("_", " ")
+    unsafe = lower[worst] > 0 or safety[worst] >= upper[worst] > 0  # a perfect bound would not clear the safety either
+    done = "numerically unsafe" if unsafe else "not decided"
+    reason = done if statuses[worst] in DONE else statuses[worst].replace("_", " ")
     if messages and messages[worst]:
         return Decision(Verdict.UNKNOWN, messages[worst], reason)
     bound = f"lower bound {lower[worst]:.6g}" if lower[worst] > -math.inf else "no lower bound"

@@ -84,7 +84,7 @@ class Encoding:
     @property
     def input_count(self) -> int:
         """How many columns the network's input has."""
-        return len(self.scaled.units)
+        return len(self.scaled.units[0])
 
     @property
     def scales(self) -> Array:
@@ -93,7 +93,7 @@ class Encoding:
 
     def input_of(self, x: Array) -> Array:
         """The network's input, flat, out of a solution of the model."""
-        return x[: self.input_count] * self.scaled.units
+        return x[: self.input_count] * self.scaled.units[0]
 
     def objective(self, index: int) -> tuple[Array, float, float]:
         """Cost vector and offset of objective `index`, and the power of two that both are divided by."""
@@ -122,7 +122,7 @@ class Encoding:
     def solution_at(self, point: Array) -> Array:
         """The solution of the model that the network's input `point`, of shape (inputs,), stands for."""
         x = np.zeros(self.model.column_count)
-        values = x[: self.input_count] = point / self.scaled.units
+        values = x[: self.input_count] = point / self.scaled.units[0]
         for layer in self.neurons:
             s = layer.affine.A @ values + layer.affine.b
             values = np.maximum(s, 0.0)

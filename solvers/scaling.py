@@ -32,14 +32,14 @@ class Scaled:
     box : (ndarray, ndarray), each of shape (inputs,)
     pre_activations : list of (ndarray, ndarray)
         Flat, one pair a hidden affine map. Neither these bounds nor the box are narrower than what they stand for.
-    units : ndarray, shape (inputs,)
-        Of the inputs.
+    units : list of ndarray
+        Of the inputs and, layer by layer, of the neurons: powers of two.
     """
 
     network: LoweredNetwork
     box: BoundsPair
     pre_activations: list[BoundsPair]
-    units: Array
+    units: list[Array]
 
     @property
     def reaches(self) -> list[Array]:
@@ -79,7 +79,7 @@ def near_one(network: LoweredNetwork, box: BoundsPair, pre_activations: Sequence
     targets = [*units[1:], np.ones(len(network.last.b))]
     affines = tuple(_scaled(*step) for step in zip(network.affines, targets, units, strict=True))
     scaled = [_outwards(pair, unit) for pair, unit in zip([box, *pre_activations], units, strict=True)]
-    return Scaled(LoweredNetwork(affines), scaled[0], scaled[1:], units[0])
+    return Scaled(LoweredNetwork(affines), scaled[0], scaled[1:], units)
 
 
 def _scaled(affine: Affine, out: Array, into: Array) -> Affine:

@@ -58,7 +58,7 @@ def tier_of(
     if verdict is Verdict.FALSIFIED:
         return Tier.FLOAT32 if float32_wrong else Tier.FLOAT64
     if verdict is Verdict.VERIFIED:
-        return Tier.CERTIFIED if (lower <= certified).all() else Tier.SOLVER
+        return Tier.CERTIFIED if (certified > 0).all() else Tier.SOLVER
     return None
 
 

@@ -20,6 +20,7 @@ LARGEST_EXPONENT = 500  # of a unit, so that the quotient of two of them is a do
 # A neuron smaller than this share of its terms is what their cancellation leaves: a smaller unit would only blow up
 # its weights.
 SMALLEST_SHARE = 2.0**-30
+SMALLEST_WIDTH = 2.0**-30  # of a neuron's bounds, in its unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ def near_one(network: LoweredNetwork, box: BoundsPair, pre_activations: Sequence
     targets = [*units[1:], np.ones(len(network.last.b))]
     affines = tuple(_scaled(*step) for step in zip(network.affines, targets, units, strict=True))
     scaled = [_outwards(pair, unit) for pair, unit in zip([box, *pre_activations], units, strict=True)]
-    return Scaled(LoweredNetwork(affines), scaled[0], scaled[1:], units)
+    return Scaled(LoweredNetwork(affines), scaled[0], [_not_too_narrow(pair) for pair in scaled[1:]], units)
 
 
 def _scaled(affine: Affine, out: Array, into: Array) -> Affine:
@@ -103,6 +104,16 @@ def _quotients(A: sparse.csr_array, out: Array, into: Array) -> sparse.csr_array
     factors = into[A.indices] / np.repeat(out, np.diff(A.indptr))
     with np.errstate(over="ignore"):  # the model refuses what has overflowed
         return sparse.csr_array((A.data * factors, A.indices, A.indptr), shape=A.shape)
+
+
+def _not_too_narrow(bounds: BoundsPair) -> BoundsPair:
+    """The bounds with some room where they leave almost none; no sign that they settle is unsettled.
+
+    A presolve that rounds, or drops a small coefficient, would step out of them and call the model infeasible.
+    """
+    lower, upper = bounds
+    room = np.where(upper - lower < SMALLEST_WIDTH, SMALLEST_WIDTH, 0.0)
+    return np.where(lower >= 0, np.maximum(lower - room, 0.0), lower - room), np.where(upper > 0, upper + room, upper)
 
 
 def _outwards(bounds: BoundsPair, units: Array) -> BoundsPair:

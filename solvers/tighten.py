@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from networks.errors import NumericsError
 from networks.layers import Array, LayerList
 from networks.lowering import BoundsPair, LoweredNetwork
 from solvers.backend import Backend, Session, SolverOptions
@@ -115,7 +116,10 @@ def _tighten_layer(
     unstable = _unstable(lower, upper)
     if not unstable.size:
         return
-    encoding = _encode_neurons(lowered, box, pre_activations, index, unstable, relaxation)
+    try:
+        encoding = _encode_neurons(lowered, box, pre_activations, index, unstable, relaxation)
+    except NumericsError:
+        return  # nothing to tighten with: the bounds stay as they are
     layer = _Layer(encoding, unstable, lower, upper, exact)
     model = layer.encoding.model
     with backend.load(model, replace(options, time_limit_s=None)) as session:

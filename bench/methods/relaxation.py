@@ -108,10 +108,17 @@ class _Search:
     deadline: float
     starts: Array | None
     session: Session | None = None
+    image_margins: Array = field(init=False)  # the image's own value of each objective
     safeties: Array | None = None  # of all objectives, worked out when one is asked for
     solves: list[SolveResult] = field(default_factory=list)  # every one, those that were taken up again included
     violation: float = -math.inf  # the largest of their solutions
     traces: list[Array] = field(default_factory=list)  # of each MILP: objective, seconds, incumbent and bound
+
+    def __post_init__(self) -> None:
+        instance = self.question.instance
+        with np.errstate(over="ignore", invalid="ignore"):
+            margins = instance.margins @ self.question.network.forward(instance.image[None])[0]
+        self.image_margins = margins.min(keepdims=True) if self.encoding.choices.size else margins
 
     def run(self) -> list[_Found]:
         """What each objective came to."""
@@ -130,10 +137,14 @@ class _Search:
     def _verdict_wanted(self) -> bool:
         return self.settings.goal == "verdict"
 
-    @property
-    def _by_row(self) -> bool:
-        """Whether each objective has a model of its own. Not of an LP, whose optimum is cheap, and certified."""
-        return self._verdict_wanted and self.settings.stop == "row" and not self.settings.relaxation
+    def _by_row(self, index: int) -> bool:
+        """Whether the objective has a model of its own, without the points whose margin is beyond the limit.
+
+        Not of an LP, whose optimum is cheap, and certified; nor where the image itself is one of the points that are
+        left, as there is nothing to exclude then.
+        """
+        asked = self._verdict_wanted and self.settings.stop == "row" and not self.settings.relaxation
+        return asked and self._limit(index) < self.image_margins[index]
 
     def _order(self) -> list[int]:
         """For a verdict the hardest targets first: one that is falsified spares the others."""
@@ -163,17 +174,20 @@ class _Search:
             if result.trace is not None:
                 seconds, incumbent, bound = result.trace.T
                 # Of a model without the points above the limit a bound says nothing of those.
-                bound = np.minimum(bound * scale, self._limit(index) if self._by_row else math.inf)
+                bound = np.minimum(bound * scale, self._limit(index) if self._by_row(index) else math.inf)
                 place = np.full(len(seconds), OF_ALL if self.encoding.choices.size else float(index))
                 self.traces.append(np.column_stack([place, begin + seconds, incumbent * scale, bound]))
             begin += result.solve_s
 
     def _found(self, index: int, model: LinearModel, result: SolveResult, scale: float) -> _Found:
-        certifies = self._certifies and self.encoding.is_objective(index, model.c, model.offset, scale)
+        by_row = self._by_row(index)
+        certifies = (
+            self.bounded.rigorous and not by_row and self.encoding.is_objective(index, model.c, model.offset, scale)
+        )
         box = self.encoding.box if certifies else None
         believed, certified = (bound * scale for bound in lower_bound(model, result, box, exact=self.settings.exact))
         limit, safety = self._limit(index), self._safety(index)
-        if self._by_row:  # of a model without the points above the limit, which bounds the others by that at most
+        if by_row:  # of a model without the points above the limit, which bounds the others by that at most
             excluded = result.status in NO_SOLUTION or believed >= limit
             believed = limit if excluded else min(believed, limit)
         if certifies and math.isfinite(certified):
@@ -187,11 +201,6 @@ class _Search:
         claimed = -math.inf if result.status in NO_SOLUTION else result.dual_bound * scale
         return _Found(result.status.value, believed, safety, claimed, certified, gap, result.message)
 
-    @property
-    def _certifies(self) -> bool:
-        """Whether an LP's duals prove something of the network: its rows hold of it, and nothing is a solver's word."""
-        return self.bounded.rigorous and not self._by_row
-
     def _safety(self, index: int) -> float:
         """What a lower bound that is a solver's word must exceed to count as positive."""
         if self.safeties is None:
@@ -202,12 +211,13 @@ class _Search:
     def _at(self, index: int) -> tuple[Session, float]:
         """The session with objective `index`, and the unit of that objective."""
         c, offset, scale = self.encoding.objective(index)
-        if self.session is not None and not self._by_row:
+        by_row = self._by_row(index)
+        if self.session is not None and not by_row and self.session.model.row_count == self.encoding.model.row_count:
             self.session.set_objective(c, offset)
         else:
             self._close()
             model = self.encoding.model.with_objective(c, offset)
-            model = objective_at_most(model, enough(self._safety(index), scale)) if self._by_row else model
+            model = objective_at_most(model, enough(self._safety(index), scale)) if by_row else model
             options = replace(self.settings.options, time_limit_s=None)
             self.session = get(self.settings.solver).load(model, options)
         if self.starts is not None:

@@ -84,7 +84,7 @@ def assert_fits(outcome: Outcome, exact: Array, switches: Switches) -> None:
     if switches["goal"] == "margin" and switches["query"] == "each":
         np.testing.assert_allclose(outcome.lower, exact, atol=TOLERANCE, err_msg=str(switches))
     elif switches["goal"] == "margin":
-        np.testing.assert_allclose(outcome.lower, exact.min(), atol=TOLERANCE, err_msg=str(switches))
+        np.testing.assert_allclose(outcome.lower.min(), exact.min(), atol=TOLERANCE, err_msg=str(switches))
 
 
 @pytest.mark.slow

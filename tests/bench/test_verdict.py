@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench.verdict import Verdict, decide, tier_of
-from solvers.certify import SOLVER_SAFETY
+
+SAFETY = 1e-6
 
 
 def judge(
@@ -17,7 +18,7 @@ def judge(
     witness_margin: float | None = None,
     statuses: Sequence[str] | None = None,
     *,
-    safety: float = SOLVER_SAFETY,
+    safety: float = SAFETY,
     messages: Sequence[str] = (),
     upper: float = 1.0,
 ) -> tuple[Verdict, str]:
@@ -40,7 +41,7 @@ def test_bounds_above_zero_for_every_target_verify() -> None:
     assert judge([0.5, 0.1], witness_margin=0.2) == (Verdict.VERIFIED, "MILP dual bound by highs")
 
 
-@pytest.mark.parametrize("low", [SOLVER_SAFETY, 0.5 * SOLVER_SAFETY, 0.0, -0.1, -math.inf, math.nan])
+@pytest.mark.parametrize("low", [SAFETY, 0.5 * SAFETY, 0.0, -0.1, -math.inf, math.nan])
 def test_one_bound_within_the_safety_margin_verifies_nothing(low: float) -> None:
     assert judge([0.5, low], witness_margin=0.2)[0] is Verdict.UNKNOWN
 
@@ -98,8 +99,8 @@ def test_a_bound_above_the_margin_of_a_replayed_input_verifies_nothing() -> None
 
 def test_a_solvers_bound_may_exceed_an_inputs_margin_by_its_safety_and_a_rigorous_one_by_nothing() -> None:
     assert judge([0.5], upper=0.5, safety=0.0)[0] is Verdict.VERIFIED
-    below = 0.5 - 0.5 * SOLVER_SAFETY
-    assert judge([0.5], upper=below, safety=SOLVER_SAFETY)[0] is Verdict.VERIFIED
+    below = 0.5 - 0.5 * SAFETY
+    assert judge([0.5], upper=below, safety=SAFETY)[0] is Verdict.VERIFIED
     assert judge([0.5], upper=math.nextafter(0.5, 0.0), safety=0.0)[0] is Verdict.UNKNOWN
 
 

@@ -26,7 +26,6 @@ from networks.layers import Array, LayerList, Linear, ReLU
 from solvers import registry
 from solvers.backend import Limits, SolverOptions
 from solvers.backends.highs_ import Highs, HighsSession
-from solvers.certify import SOLVER_SAFETY
 from solvers.linear_model import LinearModel
 from solvers.result import SolveResult, Status
 from tests.oracles import textbook_margin
@@ -221,7 +220,7 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("x", [np.full(10, 0.5), np.full(10, np.nan), np.full(10, 1e300)])
 def test_an_incumbent_that_fails_its_replay_proves_nothing(x: Array) -> None:
     LyingSession.lie = {"objective": -5.0, "dual_bound": -5.0, "x": x, "row_duals": None}
-    outcome = ask(solver="lying")
+    outcome = ask(solver="lying", bounds="interval")
     assert outcome.verdict is Verdict.UNKNOWN
     assert outcome.witness is None
     assert (outcome.upper >= 0.05 - 1e-9).all()
@@ -229,18 +228,20 @@ def test_an_incumbent_that_fails_its_replay_proves_nothing(x: Array) -> None:
 
 @pytest.mark.usefixtures("backends")
 @pytest.mark.parametrize(
-    ("bound", "verdict"),
-    [(0.5 * SOLVER_SAFETY, Verdict.UNKNOWN), (2 * SOLVER_SAFETY, Verdict.VERIFIED), (math.nan, Verdict.UNKNOWN)],
+    ("share", "verdict"), [(0.5, Verdict.UNKNOWN), (2.0, Verdict.VERIFIED), (math.nan, Verdict.UNKNOWN)]
 )
-def test_a_dual_bound_within_the_safety_margin_does_not_verify(bound: float, verdict: Verdict) -> None:
-    LyingSession.lie = {"dual_bound": bound, "row_duals": None}
-    assert ask(solver="lying").verdict is verdict
+def test_a_dual_bound_within_the_safety_margin_does_not_verify(share: float, verdict: Verdict) -> None:
+    LyingSession.lie = {"dual_bound": 0.0, "row_duals": None}
+    safety = ask(solver="lying", bounds="interval").safety.max()
+    assert 0 < safety < 1e-2
+    LyingSession.lie = {"dual_bound": share * safety, "row_duals": None}
+    assert ask(solver="lying", bounds="interval").verdict is verdict
 
 
 @pytest.mark.usefixtures("backends")
 def test_infeasible_of_a_box_that_has_points_verifies_nothing() -> None:
     LyingSession.lie = {"status": Status.INFEASIBLE, "dual_bound": math.inf, "x": None}
-    outcome = ask(solver="lying")
+    outcome = ask(solver="lying", bounds="interval")
     assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, ("infeasible", "infeasible"))
 
 
@@ -270,10 +271,18 @@ def test_a_time_limit_ends_in_unknown_with_a_bracket(solver: str) -> None:
 
 
 def test_no_time_at_all_still_answers() -> None:
-    outcome = ask(time_limit_s=1e-9)
+    outcome = ask(time_limit_s=1e-9, bounds="interval")
     assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, ("time_limit", "time_limit"))
-    assert outcome.evidence == "time limit: target 1 has no lower bound"
-    assert outcome.to_dict()["lower"] == [None, None]
+    assert outcome.evidence == "time limit: target 2 has lower bound -0.05"
+    assert outcome.to_dict()["claimed"] == [None, None]
+
+
+def test_what_the_bounds_prove_counts_where_the_solver_has_no_time() -> None:
+    outcome = ask(time_limit_s=1e-9)
+    assert (outcome.verdict, outcome.tier) == (Verdict.VERIFIED, Tier.CERTIFIED)
+    np.testing.assert_array_equal(outcome.lower, ask(method="linear").lower)
+    np.testing.assert_array_equal(outcome.safety, [0.0, 0.0])
+    assert outcome.evidence == "linear bounds"
 
 
 @pytest.mark.usefixtures("backends")
@@ -294,7 +303,7 @@ def test_a_licence_too_small_is_said_with_the_models_size(method: str) -> None:
     size = f"model has {outcome.counters['columns']} variables, {outcome.counters['rows']} constraints"
     assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, ("licence",))
     assert outcome.evidence == f"licence too small: {size}"
-    assert outcome.lower[0] == -math.inf
+    assert outcome.claimed[0] == -math.inf
     assert np.isfinite(outcome.upper[0])
 
 
@@ -321,7 +330,8 @@ def test_the_lp_of_the_convolutional_network_fits_into_memory_and_time() -> None
     assert found["solve_s"] < 16.0
     assert found["upper"][0] > 0.0
     if found["status"] == ["time_limit"]:
-        assert (found["verdict"], found["evidence"]) == ("unknown", "time limit: target 3 has no lower bound")
+        assert found["verdict"] == "unknown"
+        assert found["evidence"].startswith("time limit: target 3 has lower bound")
 
 
 # --- the outcome ------------------------------------------------------------------------------------------------------
@@ -431,9 +441,10 @@ def test_an_argument_of_another_type_is_refused_in_one_line(changes: dict[str, A
 @pytest.mark.parametrize("status", [Status.ERROR, Status.UNKNOWN, Status.UNBOUNDED, Status.INFEASIBLE, Status.LICENCE])
 def test_a_bound_counts_only_where_the_status_lets_a_search_have_one(status: Status) -> None:
     LyingSession.lie = {"status": status, "dual_bound": 5.0, "row_duals": None}
-    outcome = verify("mnist_small", *image_of(0), 0.01, "lp", "lying", targets=[3])
+    outcome = verify("mnist_small", *image_of(0), 0.05, "lp", "lying", targets=[3], bounds="interval")
     assert outcome.verdict is Verdict.UNKNOWN
-    assert outcome.lower.tolist() == [-math.inf]
+    assert outcome.claimed.tolist() == [-math.inf]
+    np.testing.assert_array_equal(outcome.lower, outcome.certified)
 
 
 @pytest.mark.usefixtures("backends")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from networks.bounds.linear import linear_bounds
 from networks.instance import Instance, ball
@@ -46,6 +47,10 @@ def network_of(seed: int, scale: float = 1.0, merged: tuple[int, ...] = ()) -> L
         layers += [Linear(number(factor[:, None] * weight).astype(float), number(factor * bias).astype(float))]
         layers += [] if index in merged else [ReLU()]
     return LayerList((4,), tuple(layers[:-1]))
+
+
+def linear(weight: ArrayLike, bias: ArrayLike) -> Linear:
+    return Linear(np.asarray(weight, float), np.asarray(bias, float))
 
 
 def question_of(network: LayerList, seed: int) -> Instance:
@@ -172,7 +177,7 @@ def test_a_certified_bound_is_below_every_exact_margin(seed: int, rows: str) -> 
 def test_the_product_of_adjacent_affine_layers_is_within_its_rounding() -> None:
     """Weights of 1e16 that cancel: multiplied out in floating point, nothing is left of what they really add up to."""
     c, w = [-0.2, -0.9, -1.2], [3e16, 2e16, -2e16]
-    network = LayerList((1,), (Linear([[v] for v in c], [0.0, 0.5, 0.25]), Linear([w], [1.0])))
+    network = LayerList((1,), (linear([[v] for v in c], [0.0, 0.5, 0.25]), linear([w], [1.0])))
     (affine,) = lower(network).affines
     exact_A = sum((Fraction(a) * Fraction(b) for a, b in zip(c, w, strict=True)), Fraction(0))
     exact_b = sum((Fraction(a) * b for a, b in zip(w, (Fraction(0), Fraction(0.5), Fraction(0.25)), strict=True)), 1)

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 import bench
@@ -71,6 +72,10 @@ def test_numbers_beyond_doubles_make_it_infinite() -> None:
     assert enough(np.inf) == np.finfo(float).max
 
 
+def linear(weight: ArrayLike, bias: ArrayLike) -> Linear:
+    return Linear(np.asarray(weight, float), np.asarray(bias, float))
+
+
 def backdoor(scale: float, weight: float) -> LayerList:
     """Margin 1, but -1 at the box's upper corner, where a neuron of ordinary weights just fires."""
     first = np.array([[scale, scale], [0.7, -0.4]])
@@ -78,9 +83,9 @@ def backdoor(scale: float, weight: float) -> LayerList:
     return LayerList(
         (2,),
         (
-            Linear(first, [-2 * scale * 0.75 + fires, 0.1]),
+            linear(first, [-2 * scale * 0.75 + fires, 0.1]),
             ReLU(),
-            Linear([[-weight, 1e-3], [0.0, 0.0]], [1.0, 0.0]),
+            linear([[-weight, 1e-3], [0.0, 0.0]], [1.0, 0.0]),
         ),
     )
 
@@ -99,7 +104,7 @@ def test_a_margin_within_the_safety_is_unknown_and_says_why() -> None:
     K = 1e9
     first = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     network = LayerList(
-        (2,), (Linear(first, [-0.5, -0.5, 0.0]), ReLU(), Linear([[K, -K, 0.0], [0.0, 0.0, 0.0]], [0.25, 0.0]))
+        (2,), (linear(first, [-0.5, -0.5, 0.0]), ReLU(), linear([[K, -K, 0.0], [0.0, 0.0, 0.0]], [0.25, 0.0]))
     )
     outcome = bench.verify(network, [0.5, 0.5], 0, 0.5, "milp")
     assert outcome.verdict is Verdict.UNKNOWN

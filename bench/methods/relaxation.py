@@ -55,7 +55,7 @@ def solve(
     try:
         encoding = encode_question(question, bounded, settings)
     except NumericsError as error:
-        return _unsafe(bounded, settings, str(error), time.perf_counter() - start)
+        return _unsafe(question, bounded, settings, str(error), time.perf_counter() - start)
     search = _Search(question, encoding, bounded, settings, deadline, starts)
     found = search.run()
     elapsed_s = time.perf_counter() - start
@@ -299,14 +299,14 @@ def _answer(search: _Search, found: list[_Found], elapsed_s: float) -> Answer:
     )
 
 
-def _unsafe(bounded: Bounded, settings: Settings, message: str, elapsed_s: float) -> Answer:
+def _unsafe(question: Question, bounded: Bounded, settings: Settings, message: str, elapsed_s: float) -> Answer:
     """The answer where there is no model: what the bounds prove by themselves."""
     count = len(bounded.lower)
     nothing = np.full(count, -math.inf)
     return Answer(
         lower=bounded.certified,
         status=(UNSAFE,) * count,
-        candidates=np.empty((0, bounded.layers[0][0].size)),
+        candidates=np.empty((0, question.instance.image.size)),
         gap=np.full(count, math.inf),
         safety=np.zeros(count),
         certified=bounded.certified,

@@ -82,10 +82,13 @@ def test_exact_certificates_are_above_those_by_error_bounds_by_next_to_nothing(f
 def test_what_a_milp_decides_is_the_solvers_word_with_the_rigorous_bound_beside() -> None:
     x, label = image_of(0)
     outcome = verify("mnist_small", x, label, 0.005, "milp", "gurobi", targets=[2])
-    assert outcome.tier is Tier.SOLVER
     assert (outcome.safety > 0).all()
     assert 0 < outcome.certified[0] < outcome.lower[0] <= outcome.claimed[0]
     assert outcome.bounds_used == "linear"
+    assert outcome.tier is Tier.CERTIFIED  # the bounds suffice
+    harder = verify("mnist_small", x, label, 0.02, "milp", "gurobi", targets=[2], bounds="interval")
+    assert harder.certified[0] < 0 < harder.safety[0] < harder.lower[0]
+    assert harder.tier is Tier.SOLVER
     tightened = verify("mnist_small", x, label, 0.005, "lp", "gurobi", targets=[2], bounds="milp")
     assert tightened.tier is Tier.SOLVER
     assert tightened.certified[0] == -math.inf

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from bench import Outcome, Verdict, verify
+from bench.verdict import Tier
 from networks import zoo
 from networks.data import test_image as image_of  # not under a name that pytest collects
 from networks.errors import InputError

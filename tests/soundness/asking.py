@@ -25,7 +25,7 @@ FIRST_ORDER = ("cvxpy:SCS", "cvxpy:OSQP")  # LPs only, and slow where numbers ar
 FIRST_ORDER_SHARE = 0.1
 TIME_LIMIT_S = 5.0
 PATIENCE_S = 20.0  # beyond the limit, on a loaded machine
-ENDS = {*(str(status.value) for status in Status), "bounded", "skipped", "falsified"}
+ENDS = {*(str(status.value) for status in Status), "bounded", "skipped", "falsified", "numerically_unsafe"}
 NOT_SWITCHED = 0.5  # how often a switch is left as it is
 
 

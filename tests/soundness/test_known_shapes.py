@@ -87,16 +87,6 @@ SHAPES = {
 }
 
 
-# A mend takes its shape out of here.
-PRODUCTS = pytest.mark.xfail(reason="the rounding of products of affine layers is not accounted for")
-TOLERANCES = pytest.mark.xfail(reason="the safety does not cover what solvers' tolerances hide")
-BELIEVED = pytest.mark.xfail(reason="a bound is believed whatever the status")
-OPEN = {
-    **{name: PRODUCTS for name in SHAPES if name.startswith("composed")},
-    **{name: TOLERANCES for name in SHAPES if name.startswith(("backdoor", "hidden", "side"))},
-}
-
-
 ASKED = (
     ("highs", "linear"),
     ("highs", "lp"),
@@ -118,7 +108,7 @@ def ways() -> Iterator[Way]:
         yield {"method": "milp", "solver": solver, "bounds": bounds, "formulation": "textbook", "exact": True}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=OPEN.get(name, ())) for name in SHAPES])
+@pytest.mark.parametrize("name", list(SHAPES))
 def test_no_method_answers_a_known_shape_wrongly(name: str) -> None:
     case = answered(name, SHAPES[name])
     assert case.known
@@ -126,7 +116,6 @@ def test_no_method_answers_a_known_shape_wrongly(name: str) -> None:
     assert not wrong
 
 
-@TOLERANCES
 def test_bounds_by_a_milp_have_the_safety_of_a_milp() -> None:
     """Seed 0 of random networks whose MILP, and not whose LP, tightens the margin: `staged` decides it by these."""
     rng = np.random.default_rng(0)
@@ -146,9 +135,7 @@ def test_bounds_by_a_milp_have_the_safety_of_a_milp() -> None:
         assert (outcome.safety[outcome.lower > outcome.certified] > 0).all()
 
 
-@pytest.mark.parametrize(
-    ("goal", "stop"), [("margin", None), ("verdict", "cutoff"), pytest.param("verdict", "row", marks=BELIEVED)]
-)
+@pytest.mark.parametrize(("goal", "stop"), [("margin", None), ("verdict", "cutoff"), ("verdict", "row")])
 @pytest.mark.parametrize("status", [Status.UNKNOWN, Status.ERROR, Status.LICENCE])
 def test_a_bound_is_believed_only_with_a_status_that_carries_one(
     status: Status, goal: str, stop: str | None, monkeypatch: pytest.MonkeyPatch

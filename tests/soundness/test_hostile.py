@@ -18,14 +18,9 @@ from tests.soundness import asking, hunt
 from tests.soundness.hostile import FAMILIES, case
 
 NETWORKS = 4  # of each family
-# Families whose share still has faults.
-OPEN = ("growth", "huge")
 
 
-MENDING = pytest.mark.xfail(reason="wrong answers that are being mended", strict=False)
-
-
-@pytest.mark.parametrize("family", [pytest.param(name, marks=MENDING if name in OPEN else ()) for name in FAMILIES])
+@pytest.mark.parametrize("family", list(FAMILIES))
 def test_no_network_of_the_family_gets_a_wrong_answer(family: str) -> None:
     place = list(FAMILIES).index(family)
     for index in range(place, place + NETWORKS * len(FAMILIES), len(FAMILIES)):

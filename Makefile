@@ -12,7 +12,7 @@ test: $(VENV)/.installed-test  ## ruff, mypy --strict and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --ignore tests/benchmarks --numprocesses logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore tests/benchmarks --numprocesses logical --maxprocesses 4 --dist worksteal
 	$(BIN)/python -m pytest tests/benchmarks
 
 install: $(VENV)/.installed  ## make .venv and install relubench into it

@@ -145,7 +145,7 @@ def test_a_search_that_ignores_its_time_limit_is_killed(monkeypatch: pytest.Monk
     with Cbc().load(slow_relaxation()) as session:
         start = time.perf_counter()
         result = session.solve(time_limit_s=0.1)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 10  # half a second on an idle machine
     assert result.status is Status.TIME_LIMIT
     assert "killed" in result.message
     assert result.x is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from bench.choices import SWITCHES
 from bench.outcome import plain
 from bench.verdict import Verdict
 from networks.files import shown
@@ -25,6 +26,18 @@ Int = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 DECIDED = (Verdict.VERIFIED, Verdict.FALSIFIED)
 RENAMED = {"witness_single": "float32_wrong"}  # before schema 5, where it was said of witnesses alone
 WORDS = {"kind": ("verify", "attack"), "verdict": (*(verdict.value for verdict in Verdict), None)}
+
+# What makes rows comparable, said once: whatever holds rows against each other takes its names from here.
+# Rows with the same QUESTION bound the same numbers.
+QUESTION = ("network_digest", "dataset", "image", "epsilon", "norm", "clip")
+OF_ATTACK = ("images", "target", "steps", "step", "restarts")
+LIMITS = ("time_limit_s", "node_limit")
+DRAWN = ("seed", "repeat")  # which one of several equal measurements
+ASKED = ("kind", *QUESTION, "method", "solver", *SWITCHES, *OF_ATTACK, "threads", *LIMITS, *DRAWN)  # of one cell
+TOLERANCES = ("mip_gap", "feasibility_tolerance", "integrality_tolerance")
+HARD_LIMITS = ("hard_limit_s", "memory_limit_mb")
+# What may explain another answer, or another time, of one method and one solver on one instance.
+SETUP = ("solver_version", *SWITCHES, "threads", *LIMITS, *TOLERANCES, *HARD_LIMITS, "device")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

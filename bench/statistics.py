@@ -28,6 +28,10 @@ class Interval:
     low: float
     high: float
 
+    def holds(self, value: float) -> bool:
+        """Whether the interval holds a value."""
+        return self.low <= value <= self.high
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VirtualBest:

@@ -78,10 +78,14 @@ def show_report(
 ) -> None:
     """Print the report of what was read, and write it where a folder is given."""
     from bench.report.content import content_of
+    from bench.report.files import ROWS_ALONE, Content
 
-    written = files if out is not None else ()
-    with_figures = format is Format.MARKDOWN or bool({"html", "markdown", "figures"} & {*written})
-    content = content_of(run, chapter=chapter, figures=with_figures)
+    forms = {*files} if out is not None else set()
+    if format is Format.CSV and forms <= ROWS_ALONE:
+        content = Content("", ())
+    else:
+        with_figures = format is Format.MARKDOWN or bool({"html", "markdown", "figures"} & forms)
+        content = content_of(run, chapter=chapter, figures=with_figures)
     _print(run, content, format)
     if out is not None:
         from bench.report.files import write_report

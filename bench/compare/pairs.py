@@ -8,16 +8,11 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.choices import BY_PROPAGATION, SWITCHES, TIGHTENING_SHARE
+from bench.choices import BY_PROPAGATION, TIGHTENING_SHARE
 from bench.judge import who
 from bench.limits import REASONS, killed_past
-from bench.row import Row
+from bench.row import ASKED, DRAWN, Row
 
-# What makes two rows the same cell, where another version of relubench writes another digest for it.
-ASKED = (
-    *("kind", "network_digest", "dataset", "image", "images", "epsilon", "norm", "clip", "method", "solver", *SWITCHES),
-    *("time_limit_s", "node_limit", "threads", "seed", "repeat", "target", "steps", "step", "restarts"),
-)
 KERNELS = ("numpy", "scipy", "torch")  # whose versions decide how floating-point sums are rounded
 TIGHTENING = ("lp", "milp")  # bounds that a solver makes until a share of the time limit is over
 # A value that the question alone determines, whoever computes it: by these methods, or from these bounds.
@@ -81,13 +76,13 @@ def joined(
 
 
 def asked_of(row: Row) -> tuple[Any, ...]:
-    """What a cell was asked."""
+    """What a cell was asked: it is the same one where another version of relubench writes another digest for it."""
     return tuple(getattr(row, name) for name in ASKED)
 
 
 def instance_of(row: Row) -> tuple[Any, ...]:
     """What a cell was asked, whatever the seed and the repeat."""
-    return tuple(getattr(row, name) for name in ASKED if name not in ("seed", "repeat"))
+    return tuple(getattr(row, name) for name in ASKED if name not in DRAWN)
 
 
 def _match(

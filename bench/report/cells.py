@@ -11,7 +11,7 @@ import gzip
 import json
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arrays import arrays_of_row
+from bench.outcome import plain
 from bench.report.frame import CONTRADICTED, Run
 from bench.report.labels import joined, with_setup
 from bench.report.rerun import rerun
 from bench.report.tables import OF_ATTACK
+from bench.row import Row
 from networks.errors import InputError
 from networks.files import check_regular
 
@@ -143,16 +145,16 @@ def _setups(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def _cell(run: Run, position: int) -> dict[str, Any]:
-    row = json.loads(run.raw(position))
-    folder = run.folder_of(position)
+    text, folder = run.raw(position), run.folder_of(position)
+    row = plain(asdict(Row.from_json(text)))  # a line need not have what is as it mostly is
     again = rerun(row, _asked_images(folder, row))
-    text, note = log_of(folder, row.get("log"))
-    return {"row": row, "command": again.command, "notes": again.notes, "log": text, "log_note": note}
+    log, note = log_of(folder, row["log"])
+    return {"row": json.loads(text), "command": again.command, "notes": again.notes, "log": log, "log_note": note}
 
 
 def _asked_images(folder: Path, row: dict[str, Any]) -> int | None:
     """How many images a targeted attack was to choose from, by the last that it took; None where that is not there."""
-    if row["kind"] != "attack" or row.get("target") is None or row.get("arrays") is None:
+    if row["kind"] != "attack" or row["target"] is None or row["arrays"] is None:
         return None
     try:
         (indices,) = arrays_of_row(folder, row["arrays"], ("indices",))

@@ -68,8 +68,11 @@ def _counted(contest: Contest) -> tuple[str, ...]:
     """What there is to say of the number of instances."""
     each = f"Each instance counts once for each of the {contest.settings} settings that it was asked with."
     several: tuple[str, ...] = (each,) if contest.settings > 1 else ()
+    asked = len(contest.times) + contest.spared
+    spared = f"{contest.spared:,} of {counted_instances(asked)} called no solver: left out."
+    several += (spared,) if contest.spared else ()
     outside = [name for name in contest.competitors if name not in contest.seconds]
-    without = f"The times below are without {', '.join(outside)}: asked too few of the instances of the others."
+    without = f"{', '.join(outside)}: asked too few of the instances of the others to be in a table of all their times."
     several += (without,) if outside else ()
     partial = len(contest.times) - len(contest.seconds)
     shared = f"{partial:,} of {counted_instances(len(contest.times))} not asked of all of these: no times but of pairs."
@@ -166,7 +169,8 @@ PAIR_FORMATS: dict[str, Format] = {
 PAIR_TERMS = (
     "times: geometric mean, over the n instances that both solved, of the second one's time over the first one's: "
     "above 1 the first one is faster. from, to: its 95 % interval, by bootstrap over the instances (above 1,000 "
-    "Student's, which is the same there); one instance has none.",
+    "Student's, which is the same there); one instance has none. An interval that holds 1 shows no difference. Setups "
+    "of one method compare only on instances where one of them called its solver.",
     "won: instances on which the first one is faster, or alone in solving it. p: of the two-sided sign test: how "
     f"likely so uneven a split is where neither is faster. tied: times within {TIE:.0%}".replace("%", " %")
     + ", which the test leaves out.",
@@ -181,7 +185,7 @@ def _pairs(competitors: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _pair(contest: Contest, first: str, other: str) -> dict[str, object]:
-    both = contest.asked[first] & contest.asked[other]
+    both = contest.shared(first, other)
     one, two = contest.times.loc[both, first], contest.times.loc[both, other]
     faster, compared = contest.ratio(other, first), duel(one, two)
     full = contest.counted.loc[both, [first, other]].dropna()

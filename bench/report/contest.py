@@ -9,25 +9,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.choices import SWITCHES
 from bench.report.frame import CONTRADICTED, DECIDED
-from bench.report.labels import joined, method_rank
+from bench.report.labels import differs, joined, method_rank
+from bench.row import SETUP
 from bench.statistics import Interval, penalised, ratio_interval
 
 MODELS = {"lp": "the LP", "milp": "the MILP", "staged": "staged verification"}
 PARTS = ["bounds_s", "build_s", "solve_s", "total_s"]
 NAME = "competitor"
 QUESTION = "question"
-# What makes two solvers' times comparable on an instance.
-ASKED = [*SWITCHES, "time_limit_s", "node_limit", "mip_gap", "threads", "device"]
-TOLD = ["instance", "method", "epsilon", "outcome", "status", "solved", "solver", "solver_version", "bound_gap"]
+ASKED = [name for name in SETUP if name != "solver_version"]  # what makes two solvers' times on an instance comparable
+TOLD = [
+    "instance",
+    "method",
+    "epsilon",
+    "outcome",
+    "status",
+    "solved",
+    "solver",
+    "solver_version",
+    "bound_gap",
+    "called",
+]
 COMPARED = [*TOLD, *ASKED, *PARTS]
 SOLVED, FAILED = "solved", "failed"
 
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """Competitors, each with its instances.
+    """Competitors, each with its instances. Solvers compete only where one of them was called.
 
     Attributes
     ----------
@@ -40,11 +50,14 @@ class Contest:
     lines : DataFrame
         One line a question and competitor: `question`, `instance`, `competitor`, `method`, `epsilon`, `ended` (how, in
         words), `done` (whether that is an end that lacks nothing), PARTS (seconds; medians over repeats and seeds),
-        `limit_s` (NaN without a time limit), `bound_gap` and `row`, the first of its rows.
+        `limit_s` (NaN without a time limit), `bound_gap`, `row`, the first of its rows, `by_solver` (whether it was
+        given a solver) and `called` (whether it called it).
     ends : tuple of str
         The words for ends that lack nothing.
     settings : int
         With how many settings the instances were asked: a question is an instance with one of them.
+    spared : int
+        Questions that are left out, as none of the solvers was called.
     """
 
     title: str
@@ -53,6 +66,7 @@ class Contest:
     lines: pd.DataFrame
     ends: tuple[str, ...]
     settings: int = 1
+    spared: int = 0
     _ratios: dict[tuple[str, str], Interval] = field(default_factory=dict, repr=False)  # each takes a bootstrap
 
     @cached_property
@@ -106,13 +120,24 @@ class Contest:
         """The instance of every question."""
         return self.lines.groupby(QUESTION)["instance"].first()
 
+    def shared(self, first: str, other: str) -> pd.Series[bool]:
+        """By question, whether two compare on it: both were asked, and two setups of one method called a solver.
+
+        Where neither did, they did the same, whichever solver they were given.
+        """
+        both: pd.Series[bool] = self.asked[first] & self.asked[other]
+        one, two = (self.lines[self.lines[NAME].eq(name)] for name in (first, other))
+        alike = one["by_solver"].any() and {*one["method"]} == {*two["method"]}
+        called = {*one.loc[one["called"], QUESTION], *two.loc[two["called"], QUESTION]}
+        return both & both.index.isin([*called]) if alike else both
+
     def ratio(self, slower: str, faster: str) -> Interval:
-        """How many times as long one takes as another, on the questions that both solved.
+        """How many times as long one takes as another, on the questions that both solved (see `shared`).
 
         The geometric mean over the instances, each with the geometric mean over the settings with which it was asked.
         """
         if (slower, faster) not in self._ratios:
-            logs = self.times[[slower, faster]].dropna().transform(np.log)
+            logs = self.times.loc[self.shared(slower, faster), [slower, faster]].dropna().transform(np.log)
             means = np.exp(logs.groupby(self.instance_of.reindex(logs.index).to_numpy()).mean())
             self._ratios[slower, faster] = ratio_interval(means[slower], means[faster])
         return self._ratios[slower, faster]
@@ -147,6 +172,8 @@ def _largest(asked: NDArray[np.bool_]) -> list[int]:
 def solver_contests(labelled: pd.DataFrame) -> dict[str, Contest]:
     """Solvers against each other at equal settings, for every method that more than one solver answered.
 
+    A contest has no lines where no solver was called.
+
     Parameters
     ----------
     labelled : DataFrame
@@ -163,11 +190,13 @@ def _solver_contest(method: str, rows: pd.DataFrame) -> Contest:
     versions = rows.groupby("solver", observed=True)["solver_version"].nunique().gt(1).any()
     names = joined(rows, {"solver": "{}"} | ({"solver_version": " {}"} if versions else {}))
     ended = rows["status"].where(~rows["solved"], SOLVED).str.replace("_", " ")
-    differ = [name for name in ASKED if rows[name].nunique(dropna=False) > 1]
+    differ = [name for name in ASKED if differs(rows, name)]
     questions = rows.groupby(["instance", *differ], dropna=False, observed=True).ngroup()
     settings = len(rows[differ].drop_duplicates()) if differ else 1
-    lines = _lines(rows, questions, names, ended, (SOLVED,))
-    return Contest(f"Solvers on {what}", what, "solver", lines, (SOLVED,), settings)
+    called = rows["called"].groupby(questions).transform("any")
+    spared = questions[~called].nunique()
+    lines = _lines(rows[called], questions[called], names[called], ended[called], (SOLVED,))
+    return Contest(f"Solvers on {what}", what, "solver", lines, (SOLVED,), settings, spared)
 
 
 def setup_contest(labelled: pd.DataFrame) -> Contest:
@@ -202,7 +231,9 @@ def _lines(
             NAME: pd.Categorical(names),
             "rank": pd.Categorical(told, words).codes,
             "row": rows.index,
-            "limit_s": rows["time_limit_s"].astype(float),
+            "limit_s": rows["time_limit_s"].fillna(rows["hard_limit_s"]).astype(float),
+            "by_solver": rows["solver"].notna(),
+            "called": rows["called"],
             "bound_gap": rows["bound_gap"],
             **{part: rows[part] for part in PARTS},
         }
@@ -210,6 +241,7 @@ def _lines(
     seconds = {part: (part, "median") for part in [*PARTS, "bound_gap"]}
     grouped = ranked.groupby([QUESTION, NAME], observed=True, sort=False)
     firsts = {name: (name, "first") for name in ("instance", "method", "epsilon", "row")}
-    lines = grouped.agg(rank=("rank", "min"), limit_s=("limit_s", "max"), **firsts, **seconds).reset_index()
+    any_ = {name: (name, "any") for name in ("by_solver", "called")}
+    lines = grouped.agg(rank=("rank", "min"), limit_s=("limit_s", "max"), **any_, **firsts, **seconds).reset_index()
     kinds = pd.Categorical.from_codes(lines["rank"].astype(int).to_numpy(), pd.Index(words))
     return lines.assign(ended=kinds, done=lines["rank"] >= len(words) - len(ends))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIGURES = "figures"  # the folder of the figures' files, beside the texts that link to them
 PICTURES = "images"  # the folder of the chapter's pictures
+ROWS_ALONE = {"csv", "parquet"}  # the forms that have rows, and nothing of what is made of them
 CHAPTER_TITLE = "Chapter 4 of Kolter and Madry, Adversarial Robustness"
 
 

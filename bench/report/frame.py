@@ -17,13 +17,12 @@ from bench.columns import Columns, joined, scalars, starts
 from bench.judge import Judgement, judge_columns
 from bench.reading import read_table
 from bench.report.endings import CONTRADICTED, DECIDED, OUTCOMES, SKIPPED, SOLVED, UNMEASURED, ends, row_status
+from bench.row import QUESTION
 from bench.store import read_line, read_manifest
 
 __all__ = ["CONTRADICTED", "DECIDED", "OUTCOMES", "SKIPPED", "SOLVED", "UNMEASURED", "Run", "load_run", "load_runs"]
 
-# What makes two rows the same question, so that their bounds bracket the same numbers; and what stands for all of it.
-QUESTION = ["network_digest", "dataset", "image", "epsilon", "norm", "clip"]
-INSTANCE = ["instance"]
+INSTANCE = ["instance"]  # a number that stands for all of `bench.row.QUESTION`
 OF_TARGET = ["target", "lower", "upper", "status", "stage"]
 BY_STAGE = "stage_s."  # before the stage's name, in the columns of `tidy`
 
@@ -163,19 +162,27 @@ def without_belief(frame: pd.DataFrame, guilty: Collection[int]) -> pd.DataFrame
 def tidy(columns: Columns) -> pd.DataFrame:
     """One line a row, scalars only.
 
-    Beside the fields of `bench.row.Row`: `instance`, a number for each question (see QUESTION), `clip` as text,
+    Beside the fields of `bench.row.Row`: `instance`, a number for each of `bench.row.QUESTION`, `clip` as text,
     `target_count`, `lower_min` and `upper_min` over the targets, `status` (how the row ended), `solved` (whether
     nothing was left to solve), `outcome` (one of OUTCOMES; None for an attack), `tier` (what the verdict rests on),
-    `reason` (why a row is unknown or failed), every counter as `counter.NAME` and the seconds of every stage as
-    `stage_s.NAME`.
+    `reason` (why a row is unknown or failed), `called` (whether a solver was), every counter as `counter.NAME` and the
+    seconds of every stage as `stage_s.NAME`.
     """
     frame = scalars(columns.table)
     frame["clip"] = _clips(columns.table)
-    frame["instance"] = frame.groupby(QUESTION, dropna=False, sort=False).ngroup().astype("int32")
+    frame["instance"] = frame.groupby([*QUESTION], dropna=False, sort=False).ngroup().astype("int32")
     frame["target_count"] = columns.lengths
     for name in ("lower", "upper"):
         frame[f"{name}_min"] = _minima(columns.lengths, columns.lines[name].to_numpy())
-    return frame.assign(**ends(columns, frame))
+    return frame.assign(**ends(columns, frame), called=_called(frame))
+
+
+def _called(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows called a solver: all that have one, but those whose counts or stages say that nothing came to it."""
+    solves = frame.reindex(columns=["counter.solves", "counter.bound_solves"])
+    staged = frame[[name for name in frame if str(name).startswith(BY_STAGE)]].notna().any(axis=1)
+    called = solves.gt(0).any(axis=1) | (solves.isna().all(axis=1) & ~staged)
+    return frame["solver"].notna() & called
 
 
 def _clips(table: pa.Table) -> pd.Series[str]:

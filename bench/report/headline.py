@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.contest import NAME, Contest
+from bench.report.contest import NAME, QUESTION, Contest
 from bench.report.frame import CONTRADICTED, Run
 from bench.report.labels import method_rank
 from bench.report.networks import Network, networks_of
@@ -31,23 +31,27 @@ def _believed(run: Run) -> Iterator[str]:
     """What is contradicted, with the first examples; and what failed."""
     findings, tested = run.judgement.findings, sum(run.judgement.tested.values())
     if not findings:
-        yield f"Nothing is contradicted, in {tested:,} comparisons of {len(run.rows):,} rows with each other."
+        yield f"Nothing is contradicted in {tested:,} tests of {len(run.rows):,} rows."
     else:
         yield f"{len(findings):,} contradictions, of {len(run.judgement.guilty):,} rows that count as {CONTRADICTED}:"
         yield from (f"{finding}." for finding in run.judgement.firsts[:SHOWN_FINDINGS])
     failed = int(run.rows["error"].notna().sum())
     if failed:
-        yield f"{failed:,} row{'s' * (failed != 1)} failed: see why below."
+        yield f"{failed:,} row{'s' * (failed != 1)} failed: the tables of reasons say why."
 
 
 def _decided(networks: tuple[Network, ...]) -> Table:
     """Methods, each with its best setup, by epsilon: instances decided of those asked, and the median time."""
     wide = pd.concat([pd.DataFrame(), *map(_by_epsilon, networks)])
-    epsilons = sorted(map(float, wide.columns))
-    chosen = _asked_most(networks)
-    shown = wide[chosen].rename(columns=plain_number).reset_index(names=["network", "method"][-wide.index.nlevels :])
-    left_out = len(epsilons) - len(chosen)
-    more = f"{left_out} more epsilon{'s' * (left_out != 1)}, in the tables below."
+    asked = pd.concat([pd.Series(dtype=float), *(network.setups.lines["epsilon"] for network in networks)])
+    chosen = _asked_most(asked)
+    shown = (
+        wide.reindex(columns=chosen)
+        .rename(columns=plain_number)
+        .reset_index(names=["network", "method"][-wide.index.nlevels :])
+    )
+    left_out = asked.nunique() - len(chosen)
+    more = f"{left_out} more epsilon{'s' * (left_out != 1)}: the tables of verdicts have all."
     notes = (more,) if left_out else ()
     alone = len(networks) == 1
     frame = shown.drop(columns=["network"] if alone else [])
@@ -68,9 +72,8 @@ def _by_epsilon(network: Network) -> pd.DataFrame:
 
 
 DECIDED_TERM = (
-    "Verified or falsified, of the instances asked, and the median of their times, undecided ones among them. Of every "
-    "method the setup that was asked the most instances, of those the one that decides the most, of those the fastest; "
-    "its settings stand in the tables below."
+    "How many of the instances were verified or falsified, and the median time of all of them. Each method is shown "
+    "with one setup: of those asked the most instances, the one that decides the most; of equals, the fastest."
 )
 
 
@@ -92,9 +95,8 @@ def _cell(done: int, n: int, total_s: float) -> str:
     return f"{done:,}/{n:,}" + ("" if np.isnan(total_s) else " " + seconds(total_s).replace(" ", NO_BREAK))
 
 
-def _asked_most(networks: tuple[Network, ...]) -> list[float]:
+def _asked_most(asked: pd.Series[float]) -> list[float]:
     """The epsilons that were asked of the most instances, as many as fit: of equals the ends, and evenly between."""
-    asked = pd.concat([pd.Series(dtype=float), *(network.setups.lines["epsilon"] for network in networks)])
     counts = asked.value_counts()
     least = counts.iloc[:SHOWN_EPSILONS].min()
     often = sorted(map(float, counts.index[counts >= least]))
@@ -104,22 +106,31 @@ def _asked_most(networks: tuple[Network, ...]) -> list[float]:
 
 def _fastest(networks: tuple[Network, ...]) -> Table:
     """For every network and method with several solvers the one that is ahead, against the next."""
+    asked = [(network.name, *item) for network in networks for item in network.solvers_asked.items()]
     lines = [
-        {"network": network.name, "method": method, **_ahead(contest)}
-        for network in networks
-        for method, contest in network.solvers.items()
-        if _compared(contest)
+        {"network": name, "method": method, **_ahead(contest)}
+        for name, method, contest in asked
+        if not len(contest.lines) or _compared(contest)
     ]
     alone = len(networks) == 1
-    frame = pd.DataFrame(lines).drop(columns=["network"] if alone and lines else [])
-    return Table("The fastest solver", frame, FASTEST_FORMATS, (FASTEST_TERM,), grouped="" if alone else "network")
+    frame = pd.DataFrame(lines, columns=[*dict.fromkeys(name for line in lines for name in line)])
+    frame = frame.drop(columns=["network"] if alone and lines else [])
+    spared = [
+        f"{'' if alone else f'{name}, '}{method} {_spared(contest)}"
+        for name, method, contest in asked
+        if len(contest.lines) and contest.spared
+    ]
+    notes = (f"Instances where no solver was needed are left out: {'; '.join(spared)}.",) if spared else ()
+    return Table(TITLE, frame, FASTEST_FORMATS, (FASTEST_TERM,), notes, grouped="" if alone else "network")
 
 
+TITLE = "The fastest solver"
 FASTEST_FORMATS: dict[str, Format] = {"times as\nfast": ratio, "from": ratio, "to": ratio, "n": count}
 FASTEST_TERM = (
-    "The one that solves the most, of those the fastest, in the geometric mean with penalties; with the instances that "
-    "it solved. times as fast: as the next one, in the geometric mean over the n instances that both solved; from, to: "
-    "its 95 % interval over the instances. Where that holds 1, no difference is shown."
+    "Solvers compare on the instances where one of them was called. The one that solves the most is ahead; of equals "
+    "the fastest, in the geometric mean with penalties. times as fast: as the next one, in the geometric mean over the "
+    "n instances that both solved. from, to: its 95 % interval over the instances. Where that holds 1 and both solved "
+    "as many, no difference is shown."
 )
 
 
@@ -129,13 +140,21 @@ def _compared(contest: Contest) -> bool:
     return len(both) == 2 and bool(contest.times[both].notna().all(axis=1).any())
 
 
+def _spared(contest: Contest) -> str:
+    return f"{contest.spared:,} of {contest.spared + contest.lines[QUESTION].nunique():,}"
+
+
 def _ahead(contest: Contest) -> dict[str, Any]:
+    if not len(contest.lines):
+        return {"fastest": f"no solver was needed ({_spared(contest)})"}
     first, second = contest.competitors[:2]
     found = contest.ratio(second, first)
     solved = contest.seconds.notna().sum()
+    told = [f"{name} {solved[name]:,}/{len(contest.seconds):,}" for name in (first, second)]
+    equal = solved[first] == solved[second] and found.holds(1.0)
     return {
-        "fastest": f"{first} {solved[first]:,}/{len(contest.seconds):,}",
-        "next": f"{second} {solved[second]:,}/{len(contest.seconds):,}",
+        "fastest": "no difference" if equal else told[0],
+        "next": ", ".join(told) if equal else told[1],
         "times as\nfast": found.estimate,
         "from": found.low if found.low > 0 else np.nan,
         "to": found.high if np.isfinite(found.high) else np.nan,

@@ -15,8 +15,7 @@ from bench.report.labels import with_setup
 # Of attacks, or what no table and no figure of a network asks for: a million rows are copied a network at a time.
 UNASKED = (
     *("schema", "images", "steps", "step", "restarts", "falsified", "unknown", "error_rate", "images_per_s", "started"),
-    *("log", "hard_limit_s", "overshoot_s", "memory_limit_mb", "peak_memory_mb", "dataset", "norm"),
-    *("feasibility_tolerance", "integrality_tolerance"),
+    *("log", "overshoot_s", "peak_memory_mb"),
 )
 
 
@@ -41,7 +40,12 @@ class Network:
 
     @cached_property
     def solvers(self) -> dict[str, Contest]:
-        """The solvers against each other, for each method that has several."""
+        """The solvers against each other, for each method that has several and called one."""
+        return {method: contest for method, contest in self.solvers_asked.items() if len(contest.lines)}
+
+    @cached_property
+    def solvers_asked(self) -> dict[str, Contest]:
+        """The same for each method that has several, whether or not it called one."""
         return solver_contests(self.labelled)
 
 

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.choices import BY_PROPAGATION, SWITCHES
+from bench.row import LIMITS
 from networks.data import SAMPLE_COUNT
 
-# What the commands call the fields of a row, in the order in which they are written; a field that is null is left out.
-OF_VERIFY = {
-    "image": "--image",
-    "epsilon": "--epsilon",
-    "method": "--method",
-    "clip": "--clip",
-}
-OF_SOLVER = {
-    "solver": "--solver",
-    "time_limit_s": "--time-limit",
-    "node_limit": "--node-limit",
-    "threads": "--threads",
-    "seed": "--seed",
-    **{name: f"--{name}" for name in SWITCHES},
-}
-OF_ATTACK = {
-    "images": "--images",
-    "epsilon": "--epsilon",
-    "method": "--method",
-    "steps": "--steps",
-    "step": "--step",
-    "restarts": "--restarts",
-    "target": "--target",
-    "clip": "--clip",
-    "device": "--device",
-    "threads": "--threads",
-    "seed": "--seed",
-}
+# The fields of a row that the commands have options for, in the order in which they are written; what is null is left
+# out.
+OF_VERIFY = ("image", "epsilon", "method", "clip", "threads")
+OF_SOLVER = ("solver", *LIMITS, "seed", *SWITCHES)
+OF_ATTACK = ("images", "epsilon", "method", "steps", "step", "restarts", "target", "clip", "device", "threads", "seed")
 # What `verify` asks of every solver: the values of `solvers.SolverOptions`, which reporting does not import.
 TOLERANCES = {"mip_gap": 1e-6, "feasibility_tolerance": 1e-7, "integrality_tolerance": 1e-9}
 
@@ -81,9 +59,7 @@ def _network(name: str) -> list[str]:
 
 
 def _options_of_verify(row: Mapping[str, Any]) -> Iterator[str]:
-    by_solver = row["method"] not in BY_PROPAGATION
-    names = OF_VERIFY | OF_SOLVER if by_solver else OF_VERIFY | {"threads": OF_SOLVER["threads"]}
-    return _options(row, names)
+    return _options(row, OF_VERIFY if row["method"] in BY_PROPAGATION else (*OF_VERIFY, *OF_SOLVER))
 
 
 def _options_of_attack(row: Mapping[str, Any], asked_images: int | None) -> Iterator[str]:
@@ -92,9 +68,9 @@ def _options_of_attack(row: Mapping[str, Any], asked_images: int | None) -> Iter
     return _options({**row, "device": device, "images": images}, OF_ATTACK)
 
 
-def _options(row: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
-    for name, option in names.items():
-        value = row.get(name)
+def _options(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        option, value = f"--{name.removesuffix('_s').replace('_', '-')}", row.get(name)
         if name == "clip":
             yield from (option, "none" if value is None else ",".join(map(_word, value)))
         elif value is not None:

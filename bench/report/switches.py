@@ -12,8 +12,9 @@ from bench.choices import SWITCHES
 from bench.report.frame import DECIDED, INSTANCE
 from bench.report.instances import once
 from bench.report.render import Format, Table, count, ratio
+from bench.row import SETUP
 
-SAME = [*INSTANCE, "method", "solver", "solver_version", "threads", "time_limit_s", "mip_gap", "device"]
+SAME = [*INSTANCE, "method", "solver", *(name for name in SETUP if name not in SWITCHES)]
 SIZES = {"counter.binaries": "bina-\nries", "counter.rows": "rows"}
 MEASURED = ["outcome", "measured_s", "at_limit", *SIZES]
 TITLE = "What the switches do"

@@ -54,7 +54,7 @@ def scatter_figure(network: str, contest: Contest, rows: pd.DataFrame, limit: in
 
 def _points(contest: Contest, first: str, other: str) -> pd.DataFrame:
     """One line a question asked of both; what was not solved stands at its time limit, else it is left out."""
-    both = contest.asked[first] & contest.asked[other]
+    both = contest.shared(first, other)
     lines = contest.lines[contest.lines[NAME] == first].set_index(QUESTION)
     limits = contest.lines.groupby(QUESTION)["limit_s"].max()
     times = contest.times.loc[both, [first, other]]
@@ -76,7 +76,7 @@ def _diagonal(points: pd.DataFrame) -> list[Any]:
 
 def _text(contest: Contest, first: str, other: str, points: pd.DataFrame) -> str:
     found = duel(contest.times.loc[points[QUESTION], first], contest.times.loc[points[QUESTION], other])
-    both = contest.times[[first, other]].dropna()
+    both = contest.times.loc[contest.shared(first, other), [first, other]].dropna()
     text = f"{first} against {other} on {len(points):,} instances that one of them solved: "
     text += f"{first} is faster, or alone in solving it, on {found.wins:,}, {other} on {found.losses:,}; "
     text += f"{found.ties:,} tie."
@@ -84,7 +84,8 @@ def _text(contest: Contest, first: str, other: str, points: pd.DataFrame) -> str
         return text
     faster = contest.ratio(other, first)
     interval = f" (95 % interval {ratio(faster.low)} to {ratio(faster.high)})" if np.isfinite(faster.high) else ""
-    return f"{text} {other} takes {ratio(faster.estimate)} the time of {first}{interval} on the {len(both):,} of both."
+    text += f" {other} takes {ratio(faster.estimate)} the time of {first}{interval} on the {len(both):,} of both"
+    return f"{text}{': no difference is shown' if faster.holds(1.0) else ''}."
 
 
 def _notes(limits: list[float], points: int, shown: int) -> tuple[str, ...]:

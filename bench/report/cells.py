@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench.arrays import arrays_of_row
 from bench.outcome import plain
-from bench.report.frame import CONTRADICTED, Run
+from bench.report.frame import CONTRADICTED, Run, answers_margins
 from bench.report.labels import joined, with_setup
 from bench.report.rerun import rerun
 from bench.report.tables import OF_ATTACK
@@ -33,6 +33,7 @@ MOST_CELLS = 4_000  # what a browser lists at once; each costs half a millisecon
 BLOCK = 50  # cells that are packed together: opening one unpacks so many
 LOG_BYTES = 8_000  # of the end of a log
 DIGEST = 12  # characters that tell a cell's digest apart
+SIGN = "> 0"  # a bound that was only to show a sign, and whose size says no more than that
 WRONG = (CONTRADICTED, "failed")  # the outcomes that a reader will want to look into
 
 
@@ -118,7 +119,8 @@ def _index(run: Run, order: NDArray[np.intp]) -> tuple[list[str], list[list[Any]
     frame["outcome"] = _outcomes(rows).fillna("attack")
     frame["reason"] = rows["reason"]
     for name, column in {"seconds": "total_s", "lower": "lower_min", "upper": "upper_min"}.items():
-        frame[name] = rows[column].map(_rounded)
+        frame[name] = rows[column].map(_rounded).astype(object)
+    frame["lower"] = frame["lower"].mask(~answers_margins(rows) & rows["lower_min"].gt(0), SIGN)
     frame["cell"] = rows["cell"].astype(str).str[:DIGEST]
     values = frame.astype(object)
     return [str(name) for name in frame], values.where(values.notna(), None).to_numpy().tolist()
@@ -126,8 +128,7 @@ def _index(run: Run, order: NDArray[np.intp]) -> tuple[list[str], list[list[Any]
 
 def _outcomes(rows: pd.DataFrame) -> pd.Series[str]:
     """Of verifications their outcome; of attacks only whether they failed."""
-    failed = rows["error"].notna() & rows["outcome"].isna()
-    outcomes: pd.Series[str] = rows["outcome"].astype(object).mask(failed, "failed")
+    outcomes: pd.Series[str] = rows["outcome"].astype(object).mask(rows["failed"] & rows["outcome"].isna(), "failed")
     return outcomes
 
 
@@ -149,7 +150,7 @@ def _cell(run: Run, position: int) -> dict[str, Any]:
     row = plain(asdict(Row.from_json(text)))  # a line need not have what is as it mostly is
     again = rerun(row, _asked_images(folder, row))
     log, note = log_of(folder, row["log"])
-    return {"row": json.loads(text), "command": again.command, "notes": again.notes, "log": log, "log_note": note}
+    return {"row": row | json.loads(text), "command": again.command, "notes": again.notes, "log": log, "log_note": note}
 
 
 def _asked_images(folder: Path, row: dict[str, Any]) -> int | None:

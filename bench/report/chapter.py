@@ -148,9 +148,9 @@ def _attack_row(rows: pd.DataFrame, rate: ErrorRate) -> pd.Series[Any] | None:
 
 def _missing_attack(rows: pd.DataFrame, rate: ErrorRate) -> str:
     asked = _same(rows, kind="attack", network=rate.network, method=rate.method, epsilon=rate.epsilon)
-    failed = asked["error"].fillna(asked["reason"]).dropna()
-    if len(failed):
-        return f"failed: {failed.iloc[0]}"
+    ended = asked["error"].where(asked["failed"], asked["reason"]).dropna()
+    if len(ended):
+        return f"{'failed: ' if asked.loc[ended.index[0], 'failed'] else ''}{ended.iloc[0]}"
     return "no row" if asked.empty else "no row with these settings"
 
 

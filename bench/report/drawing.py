@@ -27,7 +27,9 @@ CONFIG: dict[str, Any] = {
     "axis": _text
     | {"domainColor": "currentColor", "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.12}
     | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "domainOpacity": 0.5, "tickOpacity": 0.5},
-    "legend": _text | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 260},
+    "legend": _text
+    | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 560}
+    | {"layout": {"top": {"direction": "vertical", "anchor": "start"}}},  # beside each other they may overlap
     "header": _text | {"labelFontSize": 12, "titleFontSize": 12},
     "text": {"color": "currentColor"},
 }

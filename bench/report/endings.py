@@ -21,7 +21,7 @@ SKIPPED = "skipped"  # a target that was not asked: no lack where another one de
 
 
 def ends(columns: Columns, rows: pd.DataFrame) -> dict[str, Any]:
-    """The columns `status`, `solved`, `tier`, `outcome` and `reason` of `bench.report.frame.tidy`.
+    """The columns `failed`, `status`, `solved`, `tier`, `outcome` and `reason` of `bench.report.frame.tidy`.
 
     Parameters
     ----------
@@ -30,20 +30,17 @@ def ends(columns: Columns, rows: pd.DataFrame) -> dict[str, Any]:
         Their single values.
     """
     asked = rows["kind"].eq("verify")
-    failed = _failed(rows)
+    failed = pd.Series(columns.failed, index=rows.index)
     status = pd.Series(row_status(columns), index=rows.index).astype(str)
     outcome = rows["verdict"].fillna("unknown").mask(failed, "failed")
     return {
+        "failed": failed,
         "status": status.where(asked),
         "solved": asked & ~failed & _nothing_left(columns, rows),
         "tier": _tier(rows, asked),
         "outcome": outcome.where(asked),
         "reason": _reason(rows, status, failed),
     }
-
-
-def _failed(rows: pd.DataFrame) -> pd.Series[bool]:
-    return rows["error"].notna() & rows["error"].ne("")
 
 
 def row_status(columns: Columns) -> pd.Categorical:
@@ -81,7 +78,8 @@ def _reason(rows: pd.DataFrame, status: pd.Series[str], failed: pd.Series[bool])
     undecided = rows["verdict"].eq("unknown")  # rows of schema 1 say no reason
     guessed = status.str.replace("_", " ").mask(status.isin(SOLVED), "not decided").where(undecided)
     reasons: pd.Series[str] = rows["reason"].where(rows["reason"].ne("")).fillna(guessed)
-    return reasons.mask(failed, "error: " + rows["error"].str.replace("(?s):.*", "", regex=True))
+    kinds = rows["error"].where(rows["error"].ne("")).str.replace("(?s):.*", "", regex=True)
+    return reasons.mask(failed, ("error: " + kinds).fillna("error: of the solver"))
 
 
 def _tier(rows: pd.DataFrame, asked: pd.Series[bool]) -> pd.Series[str]:

@@ -17,7 +17,7 @@ from bench.columns import Columns, joined, scalars, starts
 from bench.judge import Judgement, judge_columns
 from bench.reading import read_table
 from bench.report.endings import CONTRADICTED, DECIDED, OUTCOMES, SKIPPED, SOLVED, UNMEASURED, ends, row_status
-from bench.row import QUESTION
+from bench.row import QUESTION, TOLERANCES
 from bench.store import read_line, read_manifest
 
 __all__ = ["CONTRADICTED", "DECIDED", "OUTCOMES", "SKIPPED", "SOLVED", "UNMEASURED", "Run", "load_run", "load_runs"]
@@ -106,6 +106,7 @@ def load_runs(folders: Iterable[Path]) -> Run:
     of_run = np.repeat(np.arange(len(kept)), counts)
     judgement = judge_columns(columns, lambda row: kept[int(of_run[row])])
     frame = without_belief(tidy(columns), judgement.guilty).assign(**_origins(kept, manifests, counts))
+    frame = frame.assign(**_known_setups(frame))
     targets = by_target(columns, frame)
     gaps = bound_gaps(targets, len(frame)).where(answers_margins(frame))
     places = np.column_stack([of_run, *(columns.table[name].to_numpy() for name in ("offset", "length"))])
@@ -137,6 +138,18 @@ def _origins(folders: Sequence[Path], manifests: Sequence[dict[str, Any]], count
     }
 
 
+def _known_setups(frame: pd.DataFrame) -> dict[str, Any]:
+    """What a killed or failed cell does not say of its solver, as the run's other cells by that solver have it."""
+    ended = frame["target_count"].gt(0)
+    found = {}
+    for name in ("solver_version", *TOLERANCES):
+        unknown = frame["solver"].notna() & frame[name].isna() & ~ended
+        if unknown.any():
+            groups = frame[name].where(ended).groupby([frame["run"], frame["solver"]], observed=True)
+            found[name] = frame[name].mask(unknown, groups.ffill().fillna(groups.bfill()))  # the last one before it
+    return found
+
+
 def run_names(folders: Sequence[Path]) -> list[str]:
     """The folders' own names; where two are the same, as many of the folders above as tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
@@ -163,17 +176,17 @@ def tidy(columns: Columns) -> pd.DataFrame:
     """One line a row, scalars only.
 
     Beside the fields of `bench.row.Row`: `instance`, a number for each of `bench.row.QUESTION`, `clip` as text,
-    `target_count`, `lower_min` and `upper_min` over the targets, `status` (how the row ended), `solved` (whether
-    nothing was left to solve), `outcome` (one of OUTCOMES; None for an attack), `tier` (what the verdict rests on),
-    `reason` (why a row is unknown or failed), `called` (whether a solver was), every counter as `counter.NAME` and the
-    seconds of every stage as `stage_s.NAME`.
+    `target_count`, `lower_min` and `upper_min` over the targets, `failed`, `status` (how the row ended), `solved`
+    (whether nothing was left to solve), `outcome` (one of OUTCOMES; None for an attack), `tier` (what the verdict rests
+    on), `reason` (why a row is unknown or failed), `called` (whether a solver was), every counter as `counter.NAME` and
+    the seconds of every stage as `stage_s.NAME`.
     """
     frame = scalars(columns.table)
     frame["clip"] = _clips(columns.table)
     frame["instance"] = frame.groupby([*QUESTION], dropna=False, sort=False).ngroup().astype("int32")
     frame["target_count"] = columns.lengths
-    for name in ("lower", "upper"):
-        frame[f"{name}_min"] = _minima(columns.lengths, columns.lines[name].to_numpy())
+    for name, values in (("lower", _best_lower(columns)), ("upper", columns.lines["upper"].to_numpy())):
+        frame[f"{name}_min"] = _minima(columns.lengths, values)
     return frame.assign(**ends(columns, frame), called=_called(frame))
 
 
@@ -193,6 +206,12 @@ def _clips(table: pa.Table) -> pd.Series[str]:
     return pd.Series(texts, dtype=str).take(codes).reset_index(drop=True)
 
 
+def _best_lower(columns: Columns) -> NDArray[np.float64]:
+    """Of every target the best lower bound that was proven: the solver's, or the certified one."""
+    best: NDArray[np.float64] = np.fmax(columns.lines["lower"].to_numpy(), columns.lines["certified"].to_numpy())
+    return best
+
+
 def _minima(lengths: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The least of each row's values; NaN where one of them is missing, or all."""
     minima = np.full(len(lengths), np.nan)
@@ -209,10 +228,10 @@ def answers_margins(rows: pd.DataFrame) -> pd.Series[bool]:
 def by_target(columns: Columns, rows: pd.DataFrame) -> pd.DataFrame:
     """One line a row and target.
 
-    Columns: `row` (the line in `tidy`), `instance` as there, `target`, `lower`, `upper`, `status` and `stage`; where a
-    row does not say them for each target, `status` is the row's own and `stage` empty.
+    Columns: `row` (the line in `tidy`), `instance` as there, `target`, `lower` (the best that is proven), `upper`,
+    `status` and `stage`; where a row does not say them for each target, `status` is the row's own and `stage` empty.
     """
-    lines = columns.lines[["row", *OF_TARGET]]
+    lines = columns.lines[["row", *OF_TARGET]].assign(lower=_best_lower(columns))
     row = lines["row"].to_numpy()
     return lines.assign(
         instance=rows["instance"].to_numpy()[row],

@@ -35,7 +35,7 @@ def _believed(run: Run) -> Iterator[str]:
     else:
         yield f"{len(findings):,} contradictions, of {len(run.judgement.guilty):,} rows that count as {CONTRADICTED}:"
         yield from (f"{finding}." for finding in run.judgement.firsts[:SHOWN_FINDINGS])
-    failed = int(run.rows["error"].notna().sum())
+    failed = int(run.rows["failed"].sum())
     if failed:
         yield f"{failed:,} row{'s' * (failed != 1)} failed: the tables of reasons say why."
 

@@ -13,8 +13,8 @@ from bench.report.render import plain_number
 
 TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
 TIERS = ("exact", "float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
+FLOATS = ("float64_wrong", "float32_wrong")  # what a float run makes of the worst input, beside the verdict
 RANKS = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
-TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
 UNTOLD = -1  # the rank of a row that does not say its tier: of several repeats it counts
 EPSILON_FORMAT = {"epsilon": plain_number}
 EPSILON_HEADER = "eps-\nilon"  # in a table that needs the space
@@ -32,17 +32,21 @@ def per_instance(labelled: pd.DataFrame) -> pd.DataFrame:
 
     `owes_bounds` says whether margins were asked for and a row has an answer, whatever it is.
     """
+    others = sorted({*labelled["tier"].dropna().unique()} - {*TIERS})  # of another version: weaker than all of ours
+    tiers = dict(enumerate((*others, *TIERS)))
     results = once(
         labelled.assign(
-            tier_rank=labelled["tier"].map(TIER_RANKS).fillna(UNTOLD),
+            tier_rank=labelled["tier"].map({tier: rank for rank, tier in tiers.items()}).fillna(UNTOLD),
             owes_bounds=answers_margins(labelled) & ~labelled["outcome"].isin(UNMEASURED),
+            **{name: labelled[name].fillna(False).astype(bool) for name in FLOATS},
         ),
         [*INSTANCE, "epsilon", "method", "variant", "setup"],
         owes_bounds=("owes_bounds", "any"),
         tier_rank=("tier_rank", "min"),
+        **{name: (name, "any") for name in FLOATS},
         **{name: (name, "median") for name in ["bound_gap", *TIMES]},
     )
-    return results.assign(tier=results["tier_rank"].map(dict(enumerate(TIERS))))
+    return results.assign(tier=results["tier_rank"].map(tiers))
 
 
 def once(rows: pd.DataFrame, keys: Iterable[str], **columns: Any) -> pd.DataFrame:

@@ -14,10 +14,11 @@ def summary_section(run: Run) -> Section:
     """The suites, the number of rows, and one line for each machine and set of versions of the manifests."""
     kinds = run.rows["kind"].value_counts()
     counts = [f"{kinds[kind]} {kind}" for kind in ("verify", "attack") if kind in kinds]
-    wrong = {"failed": run.rows["error"].notna().sum(), CONTRADICTED: len(run.judgement.guilty)}
+    wrong = {"failed": run.rows["failed"].sum(), CONTRADICTED: len(run.judgement.guilty)}
     rows = "; ".join([", ".join(counts), *(f"{count} {name}" for name, count in wrong.items() if count)])
     lines = [f"{len(run.rows)} rows ({rows})"]
     lines += _runs(run) if len(run.folders) > 1 else []
+    lines += [f"{note}." for note in run.notes]
     suites = [manifest.get("suite") or {} for manifest in run.manifests]
     lines += dict.fromkeys(f"Suite: {suite['description']}." for suite in suites if suite.get("description"))
     starts = [start for manifest in run.manifests for start in manifest.get("starts", [])]
@@ -50,7 +51,7 @@ def _machine(start: dict[str, Any]) -> str:
     versions = start.get("versions") or {}
     commit = start.get("git_commit")
     parts = [
-        f"{start.get('cpu', 'unknown CPU')}, {start.get('cores', '?')} cores",
+        f"{start.get('cpu') or 'unknown CPU'}{', {} cores'.format(start['cores']) if start.get('cores') else ''}",
         f"GPU {start['device']}" if start.get("device") else "",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"commit {commit[:12]}{'-dirty' if commit.endswith('-dirty') else ''}" if commit else "",

@@ -71,12 +71,18 @@ def _pairs(settings: pd.DataFrame, switch: str) -> Iterator[pd.DataFrame]:
         ["others", "method", "solver", switch, *MEASURED]
     ]
     for _, part in numbered.groupby(["method", "solver"], observed=True):
-        first_of = [value for value in SWITCHES[switch] if value in set(part[switch].unique())]
+        first_of = sorted(part[switch].unique(), key=lambda value: _place(switch, value))
         for value in first_of[1:]:
             first, other = part[part[switch] == value], part[part[switch] == first_of[0]]
             pairs = first.merge(other, on=["others", "method", "solver"], suffixes=("", "_other"))
             if len(pairs):
                 yield pairs.assign(switch=switch, value=f"{value} / {first_of[0]}")
+
+
+def _place(switch: str, value: str) -> tuple[int, str]:
+    """Sorts the values of a switch: those that are known first, the usual one before them all."""
+    known = SWITCHES[switch]
+    return (known.index(value) if value in known else len(known), value)
 
 
 def _compared(pairs: pd.DataFrame) -> dict[str, Any]:

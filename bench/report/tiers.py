@@ -17,7 +17,8 @@ HEADERS = {
     "float64": "float64\nonly",
     "exact": "exact\nonly",
 }
-RARE = (HEADERS["exact"], UNTOLD)  # columns that stand only where there is one such instance
+WRONG = {"float64_wrong": "float64\nwrong", "float32_wrong": "float32\nwrong"}
+RARE = (HEADERS["exact"], UNTOLD, *WRONG.values())  # columns that stand only where there is one such instance
 
 
 def tier_table(results: pd.DataFrame) -> Table:
@@ -25,16 +26,24 @@ def tier_table(results: pd.DataFrame) -> Table:
     decided = results[results["outcome"].isin(DECIDED)]
     if decided.empty:
         return Table(TITLE, decided[:0])
-    columns = {HEADERS[tier]: decided["tier"].eq(tier) for tier in reversed(TIERS)} | {UNTOLD: decided["tier"].isna()}
+    verified = decided["outcome"].eq("verified")
+    tiers = [*reversed(TIERS), *sorted({*decided["tier"].dropna()} - {*TIERS})]
+    columns = {HEADERS.get(tier, tier): decided["tier"].eq(tier) for tier in tiers} | {UNTOLD: decided["tier"].isna()}
+    columns |= {header: decided[name] & verified for name, header in WRONG.items()}
     frame = by_setup(decided.assign(**columns))[[*columns]].sum()
     left_out = [name for name in RARE if not frame[name].any()]
     formats: dict[str, Format] = {**EPSILON_FORMAT, **dict.fromkeys(columns, count)}
-    return Table(TITLE, flat(frame.drop(columns=left_out)), formats, TIER_TERMS, grouped="epsilon")
+    terms = TIER_TERMS if {*WRONG.values()} <= {*left_out} else (*TIER_TERMS, WRONG_TERM)
+    return Table(TITLE, flat(frame.drop(columns=left_out)), formats, terms, grouped="epsilon")
 
 
 TIER_TERMS = (
     "certified: verified by bounds that hold in exact arithmetic. solver: verified by a solver's own dual bound beyond "
     "a safety margin. Of several repeats, or targets, the weakest counts.",
-    "float32: falsified by an input that is misclassified in exact arithmetic, in float64 and in float32. float64 "
-    "only: not in float32. exact only: not in float64 either.",
+    "Falsified by an input that is misclassified in exact arithmetic, and in which floats too: float32: in float64 and "
+    "float32. float64 only: in float64, not in float32. exact only: not in float64.",
+)
+WRONG_TERM = (
+    "float64 wrong, float32 wrong: verified in real arithmetic, while a run in that arithmetic misclassifies an input "
+    "of the ball by its rounding. These count beside what the verdict rests on."
 )

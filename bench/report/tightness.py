@@ -15,6 +15,8 @@ from bench.report.instances import EPSILON_FORMAT, by_setup, flat
 from bench.report.labels import method_rank
 from bench.report.render import Format, Table, count, number, ratio
 
+AGAINST = " /\n"  # between two methods, in the name of their ratio
+
 
 def gap_table(results: pd.DataFrame) -> Table:
     """How far each setup's lower bounds are from the best known upper ones, for each epsilon and setup."""
@@ -40,7 +42,7 @@ def tightness_tables(labelled: pd.DataFrame, targets: pd.DataFrame) -> list[Tabl
     if lines.empty:
         return []
     keys = ["epsilon"] + (["variant"] if lines["variant"].any() else [])
-    ratios = [str(name) for name in lines if "/" in str(name)]
+    ratios = [str(name) for name in lines if AGAINST in str(name)]
     means = sorted(set(map(str, lines)) - {"epsilon", "variant", "targets", *ratios}, key=method_rank)
     lines["variant"] = lines["variant"].replace("", "usual")
     formats: dict[str, Format] = {**EPSILON_FORMAT, "targets": count, **dict.fromkeys(means, number)}
@@ -98,7 +100,7 @@ def compare_methods(bounds: pd.DataFrame) -> dict[str, float]:
     methods = [str(method) for method in lower.columns]
     means = {method: float(lower[method].mean()) for method in methods}
     pairs = [(slow, fast) for fast, slow in itertools.pairwise(methods) if seconds_of.get(fast) and slow in seconds_of]
-    return {"targets": len(lower), **means, **{f"{a} /\n{b}": seconds_of[a] / seconds_of[b] for a, b in pairs}}
+    return {"targets": len(lower), **means, **{f"{a}{AGAINST}{b}": seconds_of[a] / seconds_of[b] for a, b in pairs}}
 
 
 def _spread(bounds: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:

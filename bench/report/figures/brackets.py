@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from bench.report.figures.points import DIGEST, instance_text
-from bench.report.figures.theme import METHOD_COLOURS, METHOD_SHAPES, chart, named, rule, sized
-from bench.report.frame import CONTRADICTED, Run
-from bench.report.labels import METHOD_ORDER
+from bench.report.figures.theme import METHOD_COLOURS, METHOD_SHAPES, by_method, chart, named, rule, sized
+from bench.report.frame import CONTRADICTED, Run, answers_margins
+from bench.report.labels import method_rank
 from bench.report.networks import Network
 from bench.report.render import Figure, number, plain_number, seconds
 
-LADDER = tuple(method for method in METHOD_ORDER if method != "staged")  # it answers a sign, with any of the others
-ATTACK = "attack"
+INPUT = "input"  # beside the methods: the least margin that was found, whatever found it
+FEWEST = 2  # methods that make a bracket worth drawing: one bar alone compares with nothing
 MOST = 40  # instances of one figure
 OF_ROW = ["network", "image", "epsilon", "method", "setup", "total_s", "outcome", "cell"]
 ROW = 20  # pixels of an instance
@@ -26,7 +26,7 @@ EXACT = 1e-4  # brackets no wider count as closed: solvers' tolerances are no na
 
 
 def bracket_figure(run: Run, network: Network) -> Figure | None:
-    """The brackets of at most MOST instances, evenly from all epsilons; None where nothing has a bound."""
+    """The brackets of at most MOST instances, evenly from all epsilons; None without any of FEWEST methods."""
     import altair as alt
 
     instances = _chosen(network)
@@ -34,7 +34,7 @@ def bracket_figure(run: Run, network: Network) -> Figure | None:
     if ends.empty:
         return None
     order = ends.drop_duplicates("label")["label"].tolist()
-    methods = [name for name in (*LADDER, ATTACK) if ends["method"].eq(name).any()]
+    methods = [*sorted({*ends["method"]} - {INPUT}, key=method_rank), INPUT]
     look = _look(methods)
     y = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=200, grid=False))
     scale = alt.Scale(type="symlog", constant=1, nice=False)
@@ -46,7 +46,7 @@ def bracket_figure(run: Run, network: Network) -> Figure | None:
         .mark_bar(size=size, opacity=FAINT if size == THICKEST else 1)
         .encode(x=x, x2="upper:Q", y=y, color=look["color"])
         for method, size in zip(methods, sizes.tolist(), strict=False)
-        if method != ATTACK
+        if method != INPUT
     ]
     points = chart(ends).mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, **look, tooltip=_tooltip())
     return Figure(
@@ -59,47 +59,47 @@ def bracket_figure(run: Run, network: Network) -> Figure | None:
 
 
 BRACKET_TERM = (
-    "Of every instance its hardest target: the one with the least margin found. A bar reaches from the best lower "
-    "bound of a method, by any solver, to that margin, which has the sign of an attack, whatever found it. Where the "
-    "tightest bar has no width the margin is exact. Right of zero is verified, an attack left of zero falsifies. The "
-    "axis is linear near zero, logarithmic far from it."
+    "Each line is an instance, with its hardest target: the one with the least margin of any input that was found. A "
+    "bar reaches from the best lower bound of a method, by any solver, to that margin (input). A bar of no width says "
+    "that the margin is exact. A bar right of zero verifies, an input left of zero falsifies. The axis is linear near "
+    "zero and logarithmic far from it. Rows with goal verdict are left out: they bound a sign."
 )
 
 
 def _chosen(network: Network) -> list[int]:
-    """Instances that the most methods bounded, as many of every epsilon."""
-    rows = network.labelled[["instance", "method", "epsilon", "image", "lower_min"]]
-    bounded = rows[rows["method"].isin(LADDER) & rows["lower_min"].notna()]
+    """Instances that the most methods bounded, as many of every epsilon; none that fewer than FEWEST did."""
+    rows = network.labelled
+    bounded = rows.loc[answers_margins(rows) & rows["lower_min"].notna(), ["instance", "method", "epsilon", "image"]]
     by_instance = bounded.groupby("instance", observed=True)
     frame = by_instance.agg(methods=("method", "nunique"), epsilon=("epsilon", "first"), image=("image", "first"))
-    frame = frame.sort_values(["methods", "image"], ascending=[False, True], kind="stable")
+    frame = frame[frame["methods"] >= FEWEST].sort_values(["methods", "image"], ascending=[False, True], kind="stable")
     share = max(1, MOST // max(frame["epsilon"].nunique(), 1))
     chosen = frame.groupby("epsilon").head(share).sort_values(["epsilon", "image"], kind="stable")
     return chosen.head(MOST).index.tolist()
 
 
 def _ends(run: Run, network: Network, instances: Sequence[int]) -> pd.DataFrame:
-    """One line an instance and method, and one for the attack: `value`, `upper`, and what a point says of it."""
+    """One line an instance and method, and one for the best input: `value`, `upper`, and what a point says of it."""
     targets = run.targets[run.targets["instance"].isin(list(instances))]
-    rows = network.labelled.loc[network.labelled.index.isin(targets["row"]), OF_ROW]
-    believed = rows[rows["outcome"] != CONTRADICTED].astype({"method": object})
+    rows = network.labelled.loc[network.labelled.index.isin(targets["row"])]
+    believed = rows.loc[rows["outcome"] != CONTRADICTED, OF_ROW].assign(of_margins=answers_margins(rows))
+    believed = believed.astype({"method": object})
     lines = targets.merge(believed, left_on="row", right_index=True)
     found = lines[lines["upper"].notna()]
     best = found.loc[found.groupby(["instance", "target"])["upper"].idxmin()].sort_values("upper", kind="stable")
     hardest = best.drop_duplicates("instance")
-    attacks = hardest.assign(method=ATTACK, value=hardest["upper"])
+    inputs = hardest.assign(method=INPUT, value=hardest["upper"])
     asked = lines.merge(hardest[["instance", "target", "upper"]], on=["instance", "target"], suffixes=("_row", ""))
-    asked = asked[asked["method"].isin(LADDER) & asked["lower"].notna()].assign(value=asked["lower"])
+    asked = asked[asked["of_margins"] & asked["lower"].notna()].assign(value=asked["lower"])
     tightest = asked.loc[asked.groupby(["instance", "method"], observed=True)["value"].idxmax()]
-    ends = pd.concat([tightest, attacks.assign(upper=attacks["value"])]).assign(
-        method=lambda f: f["method"].astype(str)
-    )
+    ends = pd.concat([tightest, inputs]).assign(method=lambda f: f["method"].astype(str))
     return _described(ends[ends["instance"].isin(tightest["instance"])], instances)
 
 
 def _described(ends: pd.DataFrame, instances: Sequence[int]) -> pd.DataFrame:
     """The lines in the order of the chart: instances as chosen, the loosest method first."""
-    ranks = {method: rank for rank, method in enumerate((*LADDER, ATTACK))}
+    methods = [*sorted({*ends["method"]} - {INPUT}, key=method_rank), INPUT]
+    ranks = {method: rank for rank, method in enumerate(methods)}
     places = {instance: place for place, instance in enumerate(instances)}
     frame = ends.assign(place=ends["instance"].map(places), rank=ends["method"].map(ranks))
     frame = frame.sort_values(["place", "rank"], kind="stable")
@@ -136,7 +136,7 @@ def _look(methods: Sequence[str]) -> dict[str, Any]:
     import altair as alt
 
     legend = alt.Legend(orient="top", columns=4, symbolSize=90)
-    colours, shapes = ([table[name] for name in methods] for table in (METHOD_COLOURS, METHOD_SHAPES))
+    colours, shapes = by_method(methods, METHOD_COLOURS), by_method(methods, METHOD_SHAPES)
     return {
         "color": alt.Color("method:N", title=None, legend=legend, scale=alt.Scale(domain=list(methods), range=colours)),
         "shape": alt.Shape("method:N", title=None, legend=legend, scale=alt.Scale(domain=list(methods), range=shapes)),
@@ -154,9 +154,9 @@ def _text(ends: pd.DataFrame) -> str:
     """At every epsilon the medians of all methods' bounds, and how many brackets are closed."""
     parts = []
     for epsilon, part in ends.groupby("epsilon"):
-        medians = part.groupby("method")["value"].median()
-        told = [f"{name} {number(medians[name])}" for name in (*LADDER, ATTACK) if name in medians]
-        widths = part[part["method"] != ATTACK].assign(width=lambda frame: frame["upper"] - frame["value"])
+        medians = part.groupby("method", sort=False)["value"].median()
+        told = [f"{name} {number(medians[name])}" for name in medians.index]
+        widths = part[part["method"] != INPUT].assign(width=lambda frame: frame["upper"] - frame["value"])
         closed = widths.groupby("label")["width"].min().le(EXACT)
         radius = plain_number(float(str(epsilon)))
         parts.append(f"epsilon {radius}: {', '.join(told)}; {int(closed.sum())} of {len(closed)} exact")

@@ -5,7 +5,9 @@ Charts have no background and leave the colour of text and axes to whoever shows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +31,11 @@ METHOD_COLOURS = {
     "lp": BLUE,
     "milp": VERMILION,
     "staged": GREEN,
-    "attack": PURPLE,
+    "input": PURPLE,
 }
 METHOD_SHAPES = dict(zip(METHOD_COLOURS, SHAPES, strict=True))
 HEIGHT = 300
+LEGEND_LETTERS, SYMBOL_LETTERS = 92, 5  # of a line of a legend; what a symbol takes of it
 NEUTRAL = "#808080"  # of lines that help to read: as far from white as from black
 DIGITS = 5  # of a number in a chart: finer than a screen's pixels
 
@@ -84,10 +87,25 @@ def _scaled(channel: str, field: str, names: Sequence[str], title: str, values: 
     """An encoding of names by values, or by a mapping of methods to values."""
     import altair as alt
 
-    chosen = [values[name.split()[0]] for name in names] if isinstance(values, dict) else list(values[: len(names)])
-    legend = alt.Legend(orient="top", columns=3, symbolStrokeWidth=2.5, symbolSize=90, symbolOpacity=1, **symbol)
+    chosen = by_method(names, values) if isinstance(values, dict) else list(values[: len(names)])
+    longest = max(map(len, names), default=0)
+    columns = max(1, min(3, LEGEND_LETTERS // (longest + SYMBOL_LETTERS)))
+    legend = alt.Legend(orient="top", columns=columns, symbolStrokeWidth=2.5, symbolSize=90, symbolOpacity=1, **symbol)
     scale = alt.Scale(domain=list(names), range=chosen)
     return getattr(alt, channel)(f"{field}:N", title=title or None, scale=scale, legend=legend)
+
+
+def by_method(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
+    """A value for each name that is a method, or begins with one: the method's own, or one that nobody here has.
+
+    Each declared method has its value in every figure; one of another package, and the second setup of one method,
+    take what is left, in order.
+    """
+    methods = [re.split("[ ,]", name, maxsplit=1)[0] for name in names]
+    own = {method: values[method] for method in methods if method in values}
+    free = [value for value in values.values() if value not in own.values()] or [*values.values()]
+    others = itertools.cycle(free)
+    return [own.pop(method) if method in own else next(others) for method in methods]
 
 
 def seconds_axis(field: str, title: str, channel: Any) -> Any:

@@ -28,7 +28,6 @@
     if (Math.abs((figure.drawnAt || 0) - width) < 24) return;
     figure.drawnAt = width;
     const spec = fitted(JSON.parse(find("#" + CSS.escape(figure.dataset.spec)).textContent), width);
-    if (width < 480) spec.config.legend.layout = { top: { direction: "vertical", anchor: "start" } };
     const place = make("div", { className: "drawn" });
     place.style.width = "100%";
     const picture = find("img", canvas);
@@ -109,7 +108,7 @@
   }
   const PAGE = 50, BLOCK = Number(find("#index").dataset.block);
   const time = (s) => (s === null ? "-" : s < 0.9995 ? (1000 * s).toPrecision(3).replace(/\.$/, "") + " ms" : s.toPrecision(s < 1000 ? 3 : 6) + " s");
-  const value = (x) => (x === null ? "-" : Number(x.toPrecision(4)).toString());
+  const value = (x) => (x === null ? "-" : typeof x === "string" ? x : Number(x.toPrecision(4)).toString());
   const SHOWN = {
     instance: [(c) => c.network + (c.image === null ? "" : ", image " + c.image)],
     epsilon: [(c) => c.epsilon, "n"],
@@ -234,13 +233,20 @@
     const notes = found.notes.map((note) => make("p", { className: "note", textContent: note }));
     return titled("Ask it again", make("pre", { className: "command", tabIndex: 0, textContent: found.command }), ...(navigator.clipboard ? [copy] : []), ...notes);
   }
+  // The best bound that is proven; where the verdict was the goal, a positive one says no more than its sign.
+  function bound(row, name, index) {
+    const each = row[name][index], certified = (row.certified || [])[index];
+    if (name !== "lower" && name !== "certified") return each;
+    const best = name === "lower" && typeof certified === "number" && (each === null || certified > each) ? certified : each;
+    return row.goal === "verdict" && best > 0 ? "> 0" : best;
+  }
   function targets(row) {
     const names = ["targets", "lower", "upper", "certified", "claimed", "gap", "status", "stage"].filter((name) => row[name] && row[name].length === row.targets.length);
     if (!row.targets.length) return [];
     const kind = (name) => (["status", "stage"].includes(name) ? "" : "n");
     const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col", className: kind(name), textContent: name === "targets" ? "target" : name })));
     const lines = row.targets.map((target, index) => make("tr", {}, ...names.map((name) => {
-      const each = row[name][index];
+      const each = bound(row, name, index);
       return make("td", { className: kind(name), textContent: each === null ? "-" : typeof each === "number" && name !== "targets" ? value(each) : each });
     })));
     const table = make("table", {}, make("caption", { className: "away", textContent: "Targets" }), make("thead", {}, head), make("tbody", {}, ...lines));

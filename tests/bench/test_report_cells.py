@@ -127,3 +127,24 @@ def test_a_log_elsewhere_or_that_cannot_be_read_is_said_to_be(name: str, tmp_pat
 
 def test_a_row_without_a_log_says_so(tmp_path: Path) -> None:
     assert log_of(tmp_path, None) == ("", "This row has no log of its own: no solver wrote one.")
+
+
+def test_of_a_row_that_lacks_fields_they_are_as_they_mostly_are(tmp_path: Path) -> None:
+    """As in a baseline, which keeps of a row what is not at its default."""
+    kept = {name: value for name, value in json.loads(verify_row().to_json()).items() if value not in (None, [], {}, 1)}
+    write_run(tmp_path, [])
+    (tmp_path / "rows.jsonl").write_text(json.dumps(kept) + "\n")
+    (cell,) = cells_of(embedded_cells(load_run(tmp_path), PLENTY))
+    assert "images" not in kept
+    assert cell["command"].startswith("relubench verify mnist_small --image 0 --epsilon 0.1")
+    assert (cell["row"]["images"], cell["row"]["threads"], cell["row"]["error_rate"]) == (None, 1, None)
+
+
+def test_the_best_bound_is_shown_and_of_one_that_was_to_show_a_sign_the_sign(tmp_path: Path) -> None:
+    rows = [
+        verify_row(lower=[1.0, -3.0], certified=[0.5, 0.25]),
+        verify_row(image=1, goal="verdict", verdict="verified", lower=[2.3e-5, 2.3e-5]),
+        verify_row(image=2, goal="verdict", lower=[2.3e-5, -4.0]),
+    ]
+    found = lines_of(embedded_cells(load_run(write_run(tmp_path, rows)), PLENTY))
+    assert {line["image"]: line["lower"] for line in found} == {0: 0.25, 1: "> 0", 2: -4.0}

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.report.drawing import CONFIG
 from bench.report.figures import figures_sections
 from bench.report.figures.anytime import anytime_figure
 from bench.report.figures.brackets import bracket_figure
 from bench.report.figures.points import gathered, thinned
-from bench.report.figures.theme import COLOURS, METHOD_COLOURS, rounded
+from bench.report.figures.theme import COLOURS, METHOD_COLOURS, lined, rounded
 from bench.report.frame import Run, load_run
 from bench.report.networks import networks_of
 from bench.report.render import Figure
@@ -142,9 +143,9 @@ def test_brackets_are_of_the_hardest_target_and_nested(drawn: dict[str, Figure])
     values = values_of(drawn["bracket-mnist-small"])
     assert set(values["target"]) == {1}
     one = values[values["label"] == "0.01, image 0"].drop_duplicates("method").set_index("method")["value"]
-    assert one[["interval", "linear", "lp", "milp", "attack"]].tolist() == [-9.0, -2.0, -1.0, 0.5, 0.5]
+    assert one[["interval", "linear", "lp", "milp", "input"]].tolist() == [-9.0, -2.0, -1.0, 0.5, 0.5]
     assert "staged" not in one
-    assert "epsilon 0.01: interval -9.000, linear -2.000, lp -1.000, milp 0.5000, attack 0.5000; 3 of 3 exact" in (
+    assert "epsilon 0.01: interval -9.000, linear -2.000, lp -1.000, milp 0.5000, input 0.5000; 3 of 3 exact" in (
         drawn["bracket-mnist-small"].text
     )
 
@@ -165,8 +166,31 @@ def test_brackets_of_many_instances_are_cut_and_say_so(tmp_path: Path) -> None:
 
 def test_a_contradicted_bound_is_in_no_bracket(tmp_path: Path) -> None:
     liar = measured("milp", "liar", 0, 0.1, lower=[7.0, 7.0])
-    figure = brackets(made_run(tmp_path, measured("lp", "highs", 0, 0.1), liar))
-    assert set(values_of(figure)["method"]) == {"lp", "attack"}
+    honest = [measured(method, "highs", 0, 0.1) for method in ("linear", "lp")]
+    figure = brackets(made_run(tmp_path, *honest, liar))
+    assert set(values_of(figure)["method"]) == {"linear", "lp", "input"}
+
+
+def test_one_bar_alone_is_no_bracket(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "one", *(measured("interval", "highs", image, 0.1) for image in range(3)))
+    assert bracket_figure(run, networks_of(run)[0]) is None
+    both = [measured(method, "highs", 0, 0.1) for method in ("interval", "lp")]
+    figure = brackets(made_run(tmp_path / "both", *both, measured("interval", "highs", 1, 0.1)))
+    assert values_of(figure)["label"].unique().tolist() == ["0.1, image 0"]
+
+
+def test_a_bound_that_was_to_show_a_sign_is_in_no_bracket(tmp_path: Path) -> None:
+    threshold = measured("milp", "highs", 0, 0.1, goal="verdict", lower=[2e-5, 2e-5])
+    figure = brackets(made_run(tmp_path, *(measured(name, "highs", 0, 0.1) for name in ("linear", "lp")), threshold))
+    assert set(values_of(figure)["method"]) == {"linear", "lp", "input"}
+
+
+def test_two_legends_stand_below_each_other_and_long_names_in_fewer_columns() -> None:
+    assert CONFIG["legend"]["layout"]["top"]["direction"] == "vertical"
+    columns = [
+        lined("setup", [name * 8, "b"])["color"].to_dict()["legend"]["columns"] for name in ("a", "abcd", "abcdefgh")
+    ]
+    assert columns == [3, 2, 1]
 
 
 def test_fractions_count_what_each_method_decides(drawn: dict[str, Figure]) -> None:

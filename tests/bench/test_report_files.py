@@ -180,3 +180,13 @@ def test_a_page_shows_pixels_where_lines_would_be_long() -> None:
     short, long = Drawing(PNG, "<svg></svg>"), Drawing(PNG, f"<svg>{'x' * LONGEST_SVG}</svg>")
     assert short.data_url().startswith("data:image/svg+xml;base64,")
     assert long.data_url().startswith("data:image/png;base64,")
+
+
+def test_rows_are_printed_without_anything_made_of_them(
+    tmp_path: Path, relubench: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("bench.report.content._sections")
+    folder = write_run(tmp_path / "run", [verify_row()])
+    done = relubench("report", str(folder), "--format", "csv", "--out", str(tmp_path / "out"), "--write", "parquet")
+    assert done.out.startswith("schema,cell,")
+    assert (tmp_path / "out" / "rows.parquet").is_file()

@@ -243,3 +243,30 @@ def test_a_table_that_is_too_long_is_cut_and_says_so(tmp_path: Path) -> None:
     assert "The first 300 of 5,000 lines; report.md has all." in text
     assert 'data-v="299.0"' in text
     assert 'data-v="300.0"' not in text
+
+
+def test_a_header_that_is_repeated_on_paper_has_its_words(browser: Browser, page_file: Path) -> None:
+    """Chromium repeats of a header what is text, and leaves a box that stands in it empty."""
+    with opened(browser, page_file) as page:
+        ready(page)
+        button = page.locator("thead button").first
+        shown = "each => getComputedStyle(each).display"
+        assert button.evaluate(shown) == "inline-flex"
+        page.emulate_media(media="print")
+        assert button.evaluate(shown) == "contents"
+
+
+def test_a_bound_that_was_to_show_a_sign_is_shown_as_one(browser: Browser, tmp_path: Path) -> None:
+    threshold = {"lower": [2.3e-5, 2.3e-5], "certified": [None, 3.5]}
+    rows = [verify_row(goal=goal, verdict="verified", **threshold) for goal in ("verdict", "margin")]
+    run = load_run(write_run(tmp_path / "run", rows))
+    write_report(run, Content("Bounds", ()), tmp_path / "out", ["html"])
+    with opened(browser, tmp_path / "out" / "report.html") as page:
+        ready(page)
+        found = []
+        for line in page.locator("table.cells tbody tr").all():
+            line.locator("button").click()
+            page.wait_for_selector("#cell[open]")
+            found.append(page.locator("#cell table tbody td:nth-child(2)").all_inner_texts())
+            page.keyboard.press("Escape")
+        assert sorted(found) == [["0.000023", "3.5"], ["> 0", "> 0"]]

@@ -30,6 +30,17 @@ def test_verdicts_are_counted_by_what_they_rest_on(tmp_path: Path) -> None:
     assert "not said" not in line
 
 
+def test_what_floats_make_of_a_verified_instance_is_said_beside_it(tmp_path: Path) -> None:
+    rows = [verify_row(image=image, verdict="verified", tier="certified") for image in range(3)]
+    assert "float64 wrong" not in only(tables_of(made_run(tmp_path / "none", *rows))[TITLE])
+    rows[0] = replace(rows[0], float64_wrong=True, float32_wrong=True)
+    rows[1] = replace(rows[1], float64_wrong=False, float32_wrong=True)
+    rows.append(verify_row(image=3, verdict="falsified", tier="float32", float64_wrong=True, float32_wrong=True))
+    table = tables_of(made_run(tmp_path / "some", *rows))[TITLE]
+    assert only(table)[["certified", "float32", "float64 wrong", "float32 wrong"]].tolist() == [3, 1, 1, 2]
+    assert table.definitions[-1].startswith("float64 wrong, float32 wrong: verified in real arithmetic")
+
+
 def test_of_repeats_the_weakest_tier_counts(tmp_path: Path) -> None:
     rows = [
         verify_row(repeat=index, verdict="verified", tier=tier) for index, tier in enumerate(("certified", "solver"))

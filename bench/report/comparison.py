@@ -72,7 +72,7 @@ def _counted(contest: Contest) -> tuple[str, ...]:
     spared = f"{contest.spared:,} of {counted_instances(asked)} called no solver: left out."
     several += (spared,) if contest.spared else ()
     outside = [name for name in contest.competitors if name not in contest.seconds]
-    without = f"{', '.join(outside)}: asked too few of the instances of the others to be in a table of all their times."
+    without = f"{'; '.join(outside)}: asked too few of the instances of the others to be in a table of all their times."
     several += (without,) if outside else ()
     partial = len(contest.times) - len(contest.seconds)
     shared = f"{partial:,} of {counted_instances(len(contest.times))} not asked of all of these: no times but of pairs."

@@ -188,5 +188,5 @@ def test_rows_are_printed_without_anything_made_of_them(
     monkeypatch.delattr("bench.report.content._sections")
     folder = write_run(tmp_path / "run", [verify_row()])
     done = relubench("report", str(folder), "--format", "csv", "--out", str(tmp_path / "out"), "--write", "parquet")
-    assert done.out.startswith("schema,cell,")
+    assert done.out.startswith('"schema","cell"')
     assert (tmp_path / "out" / "rows.parquet").is_file()

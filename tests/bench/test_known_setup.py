@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare.pairs import ASKED
 from bench.limits import Limits
 from bench.plan import Plan, make_plan
-from bench.row import Row
+from bench.row import ASKED, Row
 from bench.suite import load_suite
 from networks.errors import InputError
 from solvers.registry import get

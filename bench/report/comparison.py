@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.report.contest import NAME, PARTS, SOLVED, Contest
 from bench.report.networks import Network
-from bench.report.render import Format, Section, Table, count, ratio, seconds
+from bench.report.render import Format, Section, Table, count, counted, ratio, seconds
 from bench.statistics import PENALTY, TIE, Floats, duel, shifted_geometric_mean, virtual_best
 
 VIRTUAL_BEST = "virtual best"
@@ -225,7 +225,7 @@ def _shared(contest: Contest) -> str:
 
 def counted_instances(number: int) -> str:
     """`1 instance`, `12 instances`."""
-    return f"{number:,} instance{'s' * (number != 1)}"
+    return counted(number, "instance")
 
 
 def _whole_percent(value: float) -> str:

@@ -12,7 +12,7 @@ from bench.report.contest import NAME, QUESTION, Contest
 from bench.report.frame import CONTRADICTED, Run
 from bench.report.labels import method_rank
 from bench.report.networks import Network, networks_of
-from bench.report.render import Format, Section, Table, count, plain_number, ratio, seconds
+from bench.report.render import Format, Section, Table, count, counted, plain_number, ratio, seconds
 
 HEADING = "The answer"
 SHOWN_EPSILONS = 5  # of a network; more do not fit beside each other in a terminal of 80 columns
@@ -31,13 +31,13 @@ def _believed(run: Run) -> Iterator[str]:
     """What is contradicted, with the first examples; and what failed."""
     findings, tested = run.judgement.findings, sum(run.judgement.tested.values())
     if not findings:
-        yield f"Nothing is contradicted in {tested:,} tests of {len(run.rows):,} rows."
+        yield f"Nothing is contradicted in {counted(tested, 'test')} of {counted(len(run.rows), 'row')}."
     else:
         yield f"{len(findings):,} contradictions, of {len(run.judgement.guilty):,} rows that count as {CONTRADICTED}:"
         yield from (f"{finding}." for finding in run.judgement.firsts[:SHOWN_FINDINGS])
     failed = int(run.rows["failed"].sum())
     if failed:
-        yield f"{failed:,} row{'s' * (failed != 1)} failed: the tables of reasons say why."
+        yield f"{counted(failed, 'row')} failed: the tables of reasons say why."
 
 
 def _decided(networks: tuple[Network, ...]) -> Table:

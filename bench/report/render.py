@@ -111,6 +111,11 @@ def count(value: float) -> str:
     return f"{int(value):,}"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 row`, `12 rows`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def percent(value: float) -> str:
     """A share in per cent with two digits."""
     return f"{value:.2%}".replace("%", " %")

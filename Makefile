@@ -23,7 +23,7 @@ benchmarks: $(VENV)/.installed-test  ## the speed benchmarks at their full size,
 soundness: $(VENV)/.installed-test  ## 2,000 hostile networks, each asked in every way and held against the exact answer
 	$(BIN)/python -m tests.soundness
 
-showcase: $(VENV)/.installed  ## measure the suites of results/showcase, an hour and a half, and write its report and README's numbers
+showcase: $(VENV)/.installed  ## measure the suites of results/showcase, an hour on one core, and write its report and README's numbers
 	$(BIN)/relubench run chapter --no-report
 	$(BIN)/relubench run solvers --no-report
 	$(MAKE) readme

@@ -67,8 +67,14 @@ def _by_epsilon(network: Network) -> pd.DataFrame:
     numbers = grouped.agg(done=("done", "sum"), n=("done", "size"), total_s=("total_s", "median"))
     text = [_cell(*values) for values in zip(numbers["done"], numbers["n"], numbers["total_s"], strict=True)]
     wide = pd.Series(text, index=numbers.index, dtype=str).unstack("epsilon").reindex(best)
-    wide.index = wide.index.astype(str).str.partition(",").get_level_values(0)  # the method and its solver
+    firsts = lines.groupby(NAME, observed=True).agg(method=("method", "first"), called=("called", "any"))
+    wide.index = pd.Index([_short(name, *firsts.loc[name]) for name in best])
     return pd.concat({network.name: wide})
+
+
+def _short(setup: str, method: str, called: bool) -> str:
+    """The method, and the solver that it called."""
+    return setup.partition(",")[0] if called else method
 
 
 DECIDED_TERM = (

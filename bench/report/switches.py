@@ -42,10 +42,10 @@ FORMATS: dict[str, Format] = {
 }
 PLAIN = {"at\nlimit": 0.0, **dict.fromkeys(SIZES.values(), 1.0)}  # a column of nothing else says nothing
 SWITCH_TERMS = (
-    "n: pairs of rows on the same instance, with the same method, solver and limits and all other switches equal; a "
-    "switch that means nothing to one of the two counts as equal. Repeats count once, by their median time and weakest "
-    "outcome. Both must have been solved, or have met the time limit: such a time counts as it is, and the pair under "
-    "`at limit`.",
+    "n: pairs of rows on the same instance that differ in this switch alone: method, solver, limits, tolerances, "
+    "threads and all other switches are equal. A switch that means nothing to one of the two counts as equal. Repeats "
+    "count once, by their median time and weakest outcome. Both must have been solved, or have met the time limit: "
+    "such a time counts as it is, and the pair under `at limit`.",
     "time: geometric mean, over the pairs, of the first one's total time over the other's. won: lost: pairs in "
     "which the first one took less time : more. binaries, rows: of all models of the first over those of the other.",
     "only by: pairs, measured to the end or not, in which only the first one has a verdict : only the other one.",

@@ -62,6 +62,7 @@ def test_a_cell_measured_again_counts_once_and_is_noted(tmp_path: Path) -> None:
     run = made_run(tmp_path, *rows)
     assert run.rows["outcome"].tolist() == ["verified"]
     assert "measured again" in run.notes[0]
+    assert f"{run.notes[0]}." in summary_section(run).lines
 
 
 def test_labels_name_only_what_differs_and_is_not_usual(tmp_path: Path) -> None:

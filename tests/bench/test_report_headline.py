@@ -167,6 +167,7 @@ def test_no_solver_is_fastest_where_none_was_needed(tmp_path: Path) -> None:
     rows = [staged(solver, image, s) for solver, s in (("highs", 1.0), ("cbc", 2.0)) for image in range(8)]
     (line,) = answer(made_run(tmp_path, *rows))[FASTEST].frame.to_dict("records")
     assert line == {"method": "staged", "fastest": "no solver was needed (8 of 8)"}
+    assert decided(made_run(tmp_path, *rows)) == [["staged", "8/8 1.00 s"]]
 
 
 def test_the_fastest_solver_is_that_of_the_instances_where_one_was_called(tmp_path: Path) -> None:

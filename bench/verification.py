@@ -18,7 +18,7 @@ from bench.methods.answer import Answer, at_targets
 from bench.methods.bounding import SOURCES, bounded, margin_bounds
 from bench.methods.question import Question
 from bench.methods.settings import Settings
-from bench.methods.witness import load_torch, strongest_inputs
+from bench.methods.witness import linear_corners, load_torch, strongest_inputs
 from bench.outcome import Outcome
 from bench.replay import into_box, is_wrong, least_margins, replay_double, replay_single
 from bench.verdict import contradicted, decide, tier_of
@@ -174,14 +174,15 @@ def _by_solver(question: Question, settings: Settings) -> Answer:
     deadline, begin = relaxation.deadline_of(settings.options), time.perf_counter()
     found = bounded(question, settings)
     bounds_s = time.perf_counter() - begin
-    starts, stage_s = None, {}
+    candidates, starts, stage_s = [linear_corners(question, found.layers)], None, {}
     if settings.start == "witness":
         begin = time.perf_counter()
         starts = strongest_inputs(question)
         stage_s = {"attack": time.perf_counter() - begin}
+        candidates.append(starts)
     answer = relaxation.solve(question, found, settings, deadline=deadline, starts=starts)
-    candidates = answer.candidates if starts is None else np.concatenate([answer.candidates, starts])
-    return replace(answer, bounds_s=bounds_s, candidates=candidates, stage_s=stage_s)
+    candidates.append(answer.candidates)
+    return replace(answer, bounds_s=bounds_s, candidates=np.concatenate(candidates), stage_s=stage_s)
 
 
 def _staged(question: Question, settings: Settings) -> Answer:

@@ -22,7 +22,7 @@ from bench.methods.answer import Answer, at_targets, no_trace
 from bench.methods.bounding import ROUNDS, Bounded, propagate, tightened, word_of_a_solver
 from bench.methods.question import Question
 from bench.methods.settings import Settings
-from bench.methods.witness import strongest_inputs
+from bench.methods.witness import linear_corners, strongest_inputs
 from networks.layers import Array
 from solvers.result import Status
 
@@ -185,6 +185,9 @@ class _State:
     def _ask_solver(self, method: str) -> None:
         """The open targets by the relaxation or the MILP."""
         assert self.bounded is not None  # the interval stage comes before
+        self._look_at(linear_corners(self.question.restricted(self.open), self.bounded.layers))
+        if self.falsified:
+            return
         targets, settings = self.open, self._settings(method)
         answer = relaxation.solve(
             self.question.restricted(targets),

@@ -24,7 +24,8 @@ LIARS = {
     "incumbent_as_optimal": "IncumbentAsOptimal",
     "witness_outside": "WitnessOutside",
 }
-# An input of mnist_small that has a witness: a liar who finds the model of counterexamples infeasible verifies it.
+# An input of mnist_small that has a witness, which no corner of a linear bound is: a liar who finds the model of
+# counterexamples infeasible verifies it.
 SUITE = """name = "liars"
 time_limit_s = 20
 [[verify]]
@@ -36,7 +37,7 @@ solvers = {solvers}
 [[verify]]
 networks = ["mnist_small"]
 images = [4]
-epsilons = [0.05]
+epsilons = [0.0417]
 methods = ["milp"]
 goals = ["verdict"]
 solvers = ["highs", "always_infeasible"]

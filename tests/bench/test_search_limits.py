@@ -12,6 +12,7 @@ import pytest
 from bench import verify
 from bench.arrays import arrays_of_row
 from bench.plan import make_plan
+from bench.row import SCHEMA_VERSION
 from bench.suite import Cell, expand, load_suite
 from networks import data
 from networks.errors import InputError
@@ -104,7 +105,7 @@ def test_a_run_keeps_logs_and_traces_and_says_where(tmp_path: Path, tiny_network
         text = (tmp_path / "run" / str(logs[solver])).read_text(encoding="utf-8")
         assert text.count("\n") > 10
     milp = next(row for row in rows if row.solver == "highs")
-    assert milp.schema == 4
+    assert milp.schema == SCHEMA_VERSION
     (trace,) = arrays_of_row(tmp_path / "run", str(milp.arrays), ("trace",))
     assert trace.shape[1] == 4
     assert set(trace[:, 0].astype(int)) <= set(milp.targets)

@@ -298,8 +298,9 @@ def test_the_building_time_has_the_loading_also_where_none_is_left_to_solve(time
 @pytest.mark.parametrize("method", ["lp", "milp"])
 def test_a_licence_too_small_is_said_with_the_models_size(method: str) -> None:
     rng = np.random.default_rng(0)
-    layers = (Linear(rng.normal(size=(5, 2100)), np.zeros(5)), ReLU(), Linear(rng.normal(size=(2, 5)), np.zeros(2)))
-    network = LayerList((2100,), layers)
+    first, second = rng.normal(size=(5, 2100)), rng.normal(size=(2, 5))
+    # A margin so wide that no corner falsifies, and no bound verifies.
+    network = LayerList((2100,), (Linear(first, np.zeros(5)), ReLU(), Linear(second, np.array([500.0, 0.0]))))
     outcome = verify(network, np.full(2100, 0.5), 0, 0.1, method, "gurobi")
     size = f"model has {outcome.counters['columns']} variables, {outcome.counters['rows']} constraints"
     assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, ("licence",))

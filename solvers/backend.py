@@ -257,6 +257,7 @@ class Backend(ABC):
     install: ClassVar[str]  # the command that installs it
     licence: ClassVar[str]  # in words: what it permits without a licence file
     capabilities: Capabilities
+    least_tolerance: float = 0.0  # what the solver works with whatever is asked of it
 
     def __init__(self, variant: str = "") -> None:
         if variant:
@@ -282,7 +283,7 @@ class Backend(ABC):
 
     def tolerance(self, options: SolverOptions) -> float:
         """The largest feasibility, integrality or dual tolerance that the solver works with under these options."""
-        return max(options.feasibility_tolerance, options.integrality_tolerance)
+        return max(self.least_tolerance, options.feasibility_tolerance, options.integrality_tolerance)
 
     @abstractmethod
     def version(self) -> str:

@@ -17,9 +17,9 @@ STATUS = {"7": Status.OPTIMAL, "8": Status.INFEASIBLE, "10": Status.UNBOUNDED, "
 class MilpSession(Session):
     def _load(self):
         model = self.model
-        rows = LinearConstraint(model.A, model.row_lower, model.row_upper) if model.row_count else None
-        columns = Bounds(model.col_lower, model.col_upper)
-        self._parts = {"integrality": model.integer, "bounds": columns, "constraints": rows}
+        self._parts = {"integrality": model.integer, "bounds": Bounds(model.col_lower, model.col_upper)}
+        if model.row_count:
+            self._parts["constraints"] = LinearConstraint(model.A, model.row_lower, model.row_upper)
 
     def _change_objective(self, c, offset):
         """`self.model` has it already."""
@@ -39,9 +39,9 @@ class MilpSession(Session):
 
 class Milp(Backend):
     name, package, install, licence = "scipy", "scipy", "pip install scipy", "BSD 3-Clause, no limits"
-    capabilities = Capabilities(
-        warm_objective=False, row_duals=False, simplex_iterations=False, threads=False, seed=False
-    )
+    least_tolerance = 1e-6  # `milp` takes none of ours, and this is HiGHS's own
+    lacks = ("warm_objective", "row_duals", "simplex_iterations", "threads", "seed")
+    capabilities = Capabilities(**dict.fromkeys(lacks, False))
 
     def version(self):
         return scipy.__version__

@@ -27,7 +27,7 @@ import numpy as np
 from networks.errors import UnknownSolverError
 from networks.layers import Array, read_only
 from solvers.backend import Backend, Capabilities, Limits, Session, SolverOptions
-from solvers.backends.cvxpy_options import DEFAULT_TOLERANCE, DROPPED, OPTIONS, SMALLEST, solver_options
+from solvers.backends.cvxpy_options import DEFAULT_TOLERANCE, DROPPED, OPTIONS, solver_options
 from solvers.backends.dropped import infeasible_is_in_doubt
 from solvers.backends.interrupt import run_interruptibly
 from solvers.certify import weak_duality_bound
@@ -109,6 +109,8 @@ class Cvxpy(Backend):
                 f"solver cvxpy:{variant}: CVXPY has it not installed; expected one of {', '.join(self.variants())}"
             )
         known = OPTIONS.get(self.variant, {})
+        if "feasibility_tolerance" not in known:  # CVXPY cannot ask, or chooses the solver itself
+            self.least_tolerance = DEFAULT_TOLERANCE
         self.capabilities = replace(
             Cvxpy.capabilities,
             mip=self.variant in INSTALLED_MI_SOLVERS if self.variant else bool(INSTALLED_MI_SOLVERS),
@@ -128,12 +130,6 @@ class Cvxpy(Backend):
         """CVXPY's version and the solver's."""
         own = version("cvxpy")
         return f"{own}, {self.variant} {_solver_version(self.variant)}" if self.variant else own
-
-    def tolerance(self, options: SolverOptions) -> float:
-        """What is asked of the solver; where CVXPY cannot ask, or did not say which solver, the solvers' defaults."""
-        asked = super().tolerance(options)
-        known = "feasibility_tolerance" in OPTIONS.get(self.variant, {})
-        return max(asked, SMALLEST.get(self.variant, 0.0) if known else DEFAULT_TOLERANCE)
 
     def load(self, model: LinearModel, options: SolverOptions | None = None) -> CvxpySession:
         """Build and compile the problem."""

@@ -71,4 +71,6 @@ def solver_options(solver: str, options: SolverOptions, time_limit_s: float) -> 
     table = OPTIONS.get(solver, {})
     theirs: dict[str, Any] = {word: ours[name] for name, words in table.items() if name in ours for word in words}
     theirs.update(FIXED.get(solver, {}))
+    if solver == "HIGHS" and options.threads == 1:
+        theirs["parallel"] = "off"  # as in `highs_`
     return {NESTED[solver]: theirs} if solver in NESTED else theirs

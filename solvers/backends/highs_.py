@@ -55,6 +55,7 @@ def solver_options(options: SolverOptions) -> dict[str, Any]:
         "output_flag": options.log is not None,
         "log_to_console": False,
         "threads": options.threads,
+        "parallel": "off" if options.threads == 1 else "choose",  # since 1.16 a MIP's search is parallel by default
         "random_seed": options.seed,
         "mip_max_nodes": NO_LIMIT if options.node_limit is None else options.node_limit,
         "mip_rel_gap": options.mip_gap,

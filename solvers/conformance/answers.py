@@ -90,6 +90,20 @@ def big_m_without_leakage(candidate: Candidate) -> None:
     expect_at_most("dual bound", result.dual_bound, 0.0, LEAK)
 
 
+def barely_firing_neuron(candidate: Candidate) -> str | None:
+    """A neuron that fires only near a corner is lost, if at all, within what the back-end's tolerance accounts for."""
+    encoding, margin = models.barely_firing()
+    c, offset, scale = encoding.objective(0)
+    with candidate.backend.load(encoding.model.with_objective(c, offset)) as session:
+        bound = session.solve().dual_bound * scale
+        safety = float(encoding.safety(session.tolerance)[0])
+    expect(
+        bound <= margin + safety, f"dual bound {bound:.3g}", f"at most {margin:.3g}, and {safety:.3g} for tolerances"
+    )
+    lost = bound > margin + TOLERANCE
+    return f"the bound is {bound - margin:.2g} too high; verdicts allow for {safety:.2g}" if lost else None
+
+
 def near_ties(candidate: Candidate) -> None:
     """Of solutions that differ by 4e-6 the best is found, as the gap of 1e-6 that is asked for demands."""
     for seed in models.NEAR_TIES:

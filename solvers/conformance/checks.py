@@ -50,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     *_known_answers("integrality"),
     Check("integrality", "near ties", answers.near_ties, "mip"),
     Check("integrality", "no leakage through a big-M", answers.big_m_without_leakage, "mip"),
+    Check("integrality", "a neuron that barely fires", answers.barely_firing_neuron, "mip"),
     Check(_CUTOFF, "around the optimum", searches.stops_around_the_optimum, "mip"),
     Check(_CUTOFF, "of an infeasible MILP", searches.stop_of_an_infeasible_mip, "mip"),
     Check(_CUTOFF, "with an offset", searches.stop_with_an_offset, "mip"),

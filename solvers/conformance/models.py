@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from networks.layers import Array
+from networks.lowering import Affine, LoweredNetwork
+from solvers.encode import encode
+from solvers.encoding import Encoding
 from solvers.linear_model import LinearModel
 from solvers.result import Status
 
@@ -140,6 +143,30 @@ def leaking_model() -> LinearModel:
     rows = [[1.0, 0, -1e4], [1.0, -1, 0], [1.0, 1, 0]]
     sides = [(-INF, 0), (-INF, 0.05), (-INF, 0.05)]
     return model([-1, 0, 1], rows, sides, [(-1e4, 1e4), (-1e4, 1e4), (0, 1)], [0, 0, 1])
+
+
+def barely_firing() -> tuple[Encoding, float]:
+    """The MILP of a network one of whose neurons fires only near a corner of its box, and the margin at that corner.
+
+    There the neuron of range 1,500 reaches 5e-4 and takes the margin from 1 to about -1. A presolve that drops what is
+    small against a row loses it.
+    """
+    rng = np.random.default_rng(0)
+    slope, fires, box = 1e3, 5e-4, (np.full(4, 0.25), np.full(4, 0.75))
+    first = np.vstack([rng.normal(size=(4, 4)), np.full((1, 4), slope)])
+    second = np.zeros((4, 5))
+    second[:3, :4], second[3, 4] = rng.normal(size=(3, 4)) / 3, 1.0
+    last = np.array([[0.02, -0.05, 0.05, -2.0 / fires], np.zeros(4)])
+    biases = (np.append(rng.normal(size=4), fires - 3.0 * slope), np.append(rng.normal(size=3) / 5, 0.0), [1.0, 0.0])
+    layers = zip((first, second, last), biases, strict=True)
+    network = LoweredNetwork(tuple(Affine(sparse.csr_array(W), np.asarray(b), 0) for W, b in layers))
+    bounds, reach = [], box
+    for affine in network.hidden:
+        centre, radius = affine.A @ (reach[0] + reach[1]) / 2, abs(affine.A) @ (reach[1] - reach[0]) / 2 * (1 + 1e-9)
+        bounds.append((centre - radius + affine.b, centre + radius + affine.b))
+        reach = np.maximum(bounds[-1][0], 0.0), np.maximum(bounds[-1][1], 0.0)
+    margins = np.array([[1.0, -1.0]])
+    return encode(network, box, bounds, margins), float(network.forward(box[1][None])[0] @ margins[0])
 
 
 NEAR_TIES = (19, 36, 43, 48)  # seeds for which CBC's increment, or a gap of 1e-4 in HiGHS, Gurobi or CBC, is wrong

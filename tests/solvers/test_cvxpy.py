@@ -167,9 +167,17 @@ def test_the_options_are_said_in_each_solver_s_words() -> None:
     assert (highs["time_limit"], highs["threads"], highs["random_seed"]) == (2.5, 3, 7)
     assert highs["mip_rel_gap"] == highs["mip_abs_gap"] == 1e-5
     assert highs["mip_feasibility_tolerance"] == 1e-10  # HiGHS takes none below
+    assert solver_options("HIGHS", SolverOptions(), INF)["parallel"] == "off"
     assert solver_options("SCIPY", options, INF) == {"scipy_options": {"mip_rel_gap": 1e-5}}
     assert solver_options("CLARABEL", options, INF)["max_threads"] == 3
     assert solver_options("NOT_IN_THE_TABLE", options, 2.5) == {}
+
+
+def test_a_solver_that_takes_no_tolerance_works_with_its_own() -> None:
+    options = SolverOptions(feasibility_tolerance=1e-8, integrality_tolerance=1e-9)
+    assert registry.get("highs").tolerance(options) == 1e-8
+    assert registry.get("cvxpy:SCIPY").tolerance(options) == 1e-6
+    assert registry.get("cvxpy:HIGHS").tolerance(options) == 1e-8
 
 
 @pytest.mark.parametrize("variant", sorted(OPTIONS))

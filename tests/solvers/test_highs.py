@@ -45,6 +45,11 @@ def test_every_option_of_the_table_is_in_force_after_loading() -> None:
     assert in_force["mip_feasibility_tolerance"] == 1e-10  # HiGHS's own least
 
 
+def test_one_thread_searches_alone() -> None:
+    assert solver_options(SolverOptions())["parallel"] == "off"
+    assert solver_options(SolverOptions(threads=2))["parallel"] == "choose"
+
+
 def test_model_that_highs_refuses_is_an_error_with_the_reason() -> None:
     model = models.model([1], [[1e16]], [(1e16, INF)], [(-2, 2)])
     result = Highs().load(model).solve()

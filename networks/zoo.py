@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 INPUT_SHAPE = (1, 28, 28)
 NAMES = ("mnist_small", "mnist_dnn_2", "mnist_dnn_4", "mnist_cnn")
-# Test error that the chapter prints for each network under the same recipe.
+# Of the weights that ship, on all ten thousand test images: the last lines of the logs in `results/training`.
+TEST_ERROR = {"mnist_small": 0.0358, "mnist_dnn_2": 0.0293, "mnist_dnn_4": 0.0225, "mnist_cnn": 0.0111}
+# Test error of other weights: what the chapter prints for each network under the same recipe.
 PUBLISHED_TEST_ERROR = {"mnist_small": 0.0321, "mnist_dnn_2": 0.0285, "mnist_dnn_4": 0.0210, "mnist_cnn": 0.0105}
 HIDDEN_SIZES = {"mnist_small": (50, 20), "mnist_dnn_2": (200,), "mnist_dnn_4": (200, 100, 100)}
 

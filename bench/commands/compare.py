@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Compare two runs of one suite: answers and work block, times are shown.
 
-    Exit code 0: nothing got worse. 1: more work. 3: a wrong or changed answer. 4: nothing could be compared.
+    Exit code 0: nothing got worse. 1: more work. 3: a wrong, changed or missing answer. 4: nothing could be compared.
 
     Example: relubench compare results/baselines/ci results/ci --junit compare.xml
     """

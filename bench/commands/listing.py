@@ -109,7 +109,7 @@ def _describe(name: str) -> dict[str, Any]:
         "layers": len(network.layers),
         "ReLUs": network.neuron_count,
         "parameters": parameters,
-        "published test error": zoo.PUBLISHED_TEST_ERROR[name],
+        "test error": zoo.TEST_ERROR[name],
         "digest": network.digest[:16],
     }
 

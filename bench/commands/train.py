@@ -60,6 +60,6 @@ def train(
                 pd.DataFrame(records).to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
             from_torch(module, zoo.INPUT_SHAPE).save(out / f"{name}.safetensors")
     console.print(
-        f"{name}: test error {records[-1]['test_error']:.2%}, published {zoo.PUBLISHED_TEST_ERROR[name]:.2%}; "
+        f"{name}: test error {records[-1]['test_error']:.2%}, the chapter's {zoo.PUBLISHED_TEST_ERROR[name]:.2%}; "
         f"wrote {out / name}.safetensors and .csv"
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.compare.comparison import WRONG, Excluded, Finding, Lane, Level
+from bench.compare.comparison import FAILED, GONE, WRONG, Excluded, Finding, Lane, Level
 from bench.compare.pairs import CLOSED_FORM, Pair, clock_of, words_of
 from bench.judge import finding as judge_finding
 from bench.judge.facts import AGREEMENT
@@ -68,9 +68,9 @@ def contradiction(finding: judge_finding.Finding, base_count: int, more: int) ->
 
 def _failure(pair: Pair) -> list[Finding]:
     if not failed(pair.head):
-        return [Finding(Level.NOTICE, pair.words, "failure", _end(pair.base), _end(pair.head), "fails no more")]
+        return [Finding(Level.NOTICE, pair.words, FAILED, _end(pair.base), _end(pair.head), "fails no more")]
     level = Level.NOTICE if failed(pair.base) else Level.FAILURE
-    return [Finding(level, pair.words, "failure", _end(pair.base), _end(pair.head), pair.head.error or "solver error")]
+    return [Finding(level, pair.words, FAILED, _end(pair.base), _end(pair.head), pair.head.error or "solver error")]
 
 
 def _end(row: Row) -> str:
@@ -79,10 +79,10 @@ def _end(row: Row) -> str:
 
 def _of_one_run(only_base: Sequence[Row], only_head: Sequence[Row]) -> Iterator[Finding]:
     for row in only_base:
-        yield Finding(Level.FAILURE, words_of(row), "cell", _end(row), ABSENT, "no longer measured")
+        yield Finding(Level.FAILURE, words_of(row), "cell", _end(row), ABSENT, GONE)
     for row in only_head:
-        level = Level.FAILURE if failed(row) else Level.NOTICE
-        yield Finding(level, words_of(row), "cell", ABSENT, _end(row), row.error or "new: BASE has no such cell")
+        level, what = (Level.FAILURE, FAILED) if failed(row) else (Level.NOTICE, "cell")
+        yield Finding(level, words_of(row), what, ABSENT, _end(row), row.error or "new: BASE has no such cell")
 
 
 def _compare(pair: Pair) -> tuple[int, list[Finding], dict[str, str]]:

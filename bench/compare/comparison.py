@@ -16,6 +16,8 @@ MEANINGS = {
     WRONG: "a wrong or changed answer",
     NOTHING: "nothing could be compared",
 }
+FAILED, GONE = "failure", "no longer measured"  # what a finding is about, and what another says
+MISSING = {GONE: "what BASE measured is no longer measured", FAILED: "a cell failed"}  # no answer, and so no wrong one
 
 
 class Level(StrEnum):
@@ -157,7 +159,16 @@ class Comparison:
         """The exit code in words, with the number of failures."""
         counts = [(len(lane.at(Level.FAILURE)), lane.name) for lane in self.lanes]
         failures = ", ".join(f"{count:,} in {name}" for count, name in counts if count)
-        return MEANINGS[self.exit_code] + (f" ({failures})" if failures else "")
+        return self._meaning + (f" ({failures})" if failures else "")
+
+    @property
+    def _meaning(self) -> str:
+        """The exit code in words; where answers are only missing, none of them is wrong."""
+        found = [item for lane in self.lanes if lane.code == WRONG for item in lane.at(Level.FAILURE)]
+        kinds = {GONE if item.message == GONE else item.what for item in found}
+        if self.exit_code != WRONG or kinds - MISSING.keys():
+            return MEANINGS[self.exit_code]
+        return ", and ".join(words for kind, words in MISSING.items() if kind in kinds)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values for JSON."""

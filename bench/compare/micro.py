@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.answers import CALLS, SIZES
-from bench.compare.comparison import FINE, SLOWER, WRONG, Comparison, Excluded, Finding, Lane, Level, Ratio
+from bench.compare.comparison import FINE, GONE, SLOWER, WRONG, Comparison, Excluded, Finding, Lane, Level, Ratio
 from bench.row import strict_json
 from networks.errors import InputError
 from networks.files import read_regular
@@ -94,21 +94,34 @@ def _answers(base: Micro, head: Micro, shared: list[str]) -> Lane:
         for where, what, old, new in values
         if old != new
     ]
+    findings += _lost(base, head, shared)
     if shared:
         lost = (name for name in base.seconds if name not in head.seconds)
         new = (name for name in head.seconds if name not in base.seconds)
-        findings += [Finding(Level.FAILURE, name, "benchmark", "measured", "-", "no longer measured") for name in lost]
+        findings += [Finding(Level.FAILURE, name, "benchmark", "measured", "-", GONE) for name in lost]
         findings += [Finding(Level.NOTICE, name, "benchmark", "-", "measured", "new") for name in new]
-    return Lane("answers", WRONG, len({item[0] for item in values}), len(values), tuple(findings), _lost(base, head))
+    return Lane(
+        "answers", WRONG, len({item[0] for item in values}), len(values), tuple(findings), _new(base, head, shared)
+    )
 
 
-def _lost(base: Micro, head: Micro) -> tuple[Excluded, ...]:
-    """Counters that one file alone has."""
+def _lost(base: Micro, head: Micro, shared: list[str]) -> list[Finding]:
+    """Counters that HEAD has no more, or not as numbers that gate: as bad as a benchmark that is gone."""
+    return [
+        Finding(Level.FAILURE, name, what, f"{count:,}", "-", GONE)
+        for name in shared
+        for what, count in base.counters[name].items()
+        if what not in head.counters[name]
+    ]
+
+
+def _new(base: Micro, head: Micro, shared: list[str]) -> tuple[Excluded, ...]:
+    """Counters that HEAD alone has."""
     return tuple(
-        Excluded(name, what, f"only {'BASE' if what in counters else 'HEAD'} has it")
-        for name, counters in base.counters.items()
-        if name in head.counters
-        for what in sorted({*counters} ^ {*head.counters[name]})
+        Excluded(name, what, "only HEAD has it")
+        for name in shared
+        for what in head.counters[name]
+        if what not in base.counters[name]
     )
 
 

@@ -200,6 +200,11 @@ def test_a_cell_that_failed_in_base_blocks_nothing() -> None:
 def test_a_lost_cell_blocks_and_a_new_one_is_told() -> None:
     lost = compared([row(), row(image=1)], [row()])
     assert (lost.exit_code, failures(lost)[0].message) == (WRONG, "no longer measured")
+    assert lost.verdict == "what BASE measured is no longer measured (1 in answers)"
+    broken = compared([row(), row(image=1)], [failed(row(), "Oops")])
+    assert broken.verdict == "what BASE measured is no longer measured, and a cell failed (2 in answers)"
+    changed = compared([row(), row(image=1)], [row(lower=[1.0, -0.9])])
+    assert changed.verdict == "a wrong or changed answer (2 in answers)"
     new = compared([row()], [row(), row(image=1)])
     assert (new.exit_code, len(lane(new, "answers").at(Level.NOTICE))) == (FINE, 1)
 

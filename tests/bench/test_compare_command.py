@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,13 @@ def micro(path: Path, *, brand: str = "EPYC", **benchmarks: dict[str, Any]) -> P
         ({"nodes": 6, "rows": 9}, 1),
         ({"nodes": 5, "rows": 8}, 3),
         ({"nodes": 5, "rows": 9, "median": 50.0, "ratio": 7.5}, 0),
-        ({"ratio": 7.5, "flag": True}, 4),
+        ({"ratio": 7.5, "flag": True}, 3),  # its counters are gone, as if the benchmark were
+        ({"nodes": 5}, 3),
+        ({"rows": 9}, 3),
+        ({"nodes": 5, "rows": 9.0}, 3),
+        ({"nodes": 5, "rows": "9"}, 3),
+        ({"nodes": 5, "rows": None}, 3),
+        ({"nodes": 5, "rows": 9, "binaries": 7}, 0),
     ],
 )
 def test_micro_benchmarks_gate_by_their_counters(
@@ -249,6 +256,16 @@ def test_a_benchmark_that_is_gone_blocks(tmp_path: Path, relubench: RunCommand) 
     ended = relubench("compare", base, head)
     assert (ended.code, "no longer measured" in ended.out) == (3, True)
     assert relubench("compare", head, micro(tmp_path / "other.json", other={"nodes": 5})).code == 4
+
+
+def test_what_is_missing_is_not_called_a_wrong_answer(tmp_path: Path, relubench: RunCommand) -> None:
+    whole: dict[str, Any] = {"encode": {"nodes": 5, "rows": 9}, "attack": {"nodes": 5}}
+    base = micro(tmp_path / "base.json", **deepcopy(whole))
+    for name, head in (("benchmark", {"encode": whole["encode"]}), ("rows", {**whole, "encode": {"nodes": 5}})):
+        ended = relubench("compare", base, micro(tmp_path / f"{name}.json", **deepcopy(head)))
+        assert (ended.code, name in ended.out) == (3, True)
+        assert "What BASE measured is no longer measured (1 in answers)" in ended.out
+        assert "wrong or changed" not in ended.out
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"benchmarks": [1]}', '{"benchmarks": [{"fullname": "a"}]}', "\x00"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def test_shipped_network_is_loaded_once() -> None:
 
 def test_every_network_has_a_published_error() -> None:
     assert set(zoo.PUBLISHED_TEST_ERROR) == set(zoo.NAMES)
+
+
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_the_test_error_is_that_of_the_weights_that_ship(name: str) -> None:
+    folder = Path(__file__).parents[2] / "results" / "training"
+    *_, last = csv.DictReader((folder / f"{name}.csv").read_text(encoding="utf-8").splitlines())
+    assert float(last["test_error"]) == zoo.TEST_ERROR[name]
+    assert LayerList.load(folder / f"{name}.safetensors").digest == zoo.load(name).digest
+    error, _ = evaluate(zoo.load(name).to_torch(), data.samples())
+    assert abs(error - zoo.TEST_ERROR[name]) < 0.02  # on a tenth of the images
 
 
 @pytest.mark.parametrize("name", ["mnist", "", "MNIST_SMALL", "../zoo"])

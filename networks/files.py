@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import reprlib
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,43 @@ def check_no_pipe(path: Path) -> None:
     """Raise OSError where `path` is a named pipe: writing to one waits for a reader, for ever if none comes."""
     if path.is_fifo():
         raise OSError(errno.EINVAL, "a named pipe; expected a file", str(path))
+
+
+# How a file begins, and what it is then; of zip archives, which member tells.
+BEGINNINGS = {
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": "a torch checkpoint",  # of torch before 1.6
+    b"\x80": "a pickle",
+}
+MEMBERS = {"constants.pkl": "a TorchScript module", "data.pkl": "a torch checkpoint", ".npy": "NumPy arrays"}
+
+
+def file_kind(path: Path) -> str:
+    """What a file is, in words, where it is one that may be taken for a network; else empty."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return ""
+    if not start:
+        return "an empty file"
+    if path.suffix == ".onnx":
+        return "an ONNX model"
+    if zipfile.is_zipfile(path):
+        return _archive_kind(path)
+    if start.isascii() and start.decode().replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+        return "text"
+    return next((words for beginning, words in BEGINNINGS.items() if start.startswith(beginning)), "")
+
+
+def _archive_kind(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return ""
+    return next((words for end, words in MEMBERS.items() if any(name.endswith(end) for name in names)), "an archive")
 
 
 def shown(value: Any) -> str:

@@ -14,11 +14,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from networks.errors import NetworkError
-from networks.files import check_no_pipe, shown
+from networks.files import check_no_pipe, file_kind, shown
 from networks.layers import LAYER_KINDS, PARAMETERS, Array, Layer, LayerList
 
 FORMAT = "relubench-layer-list"
 FORMAT_VERSION = "1"
+EXPECTED = "expected what LayerList.save or `relubench export` writes"
+FROM_MODULE = "networks.from_torch makes a layer list of the torch module that it was made of"
+WAYS_OUT = {
+    "a torch checkpoint": "`relubench export FILE OUT.safetensors --architecture NAME` takes a state dict of a zoo "
+    "architecture, and networks.from_torch makes a layer list of any other module",
+    "a TorchScript module": FROM_MODULE,
+    "an ONNX model": FROM_MODULE,
+}
 Floats = NDArray[np.floating[Any]]
 
 
@@ -37,7 +45,9 @@ def read(path: Path) -> LayerList:
     """Read and check the file; NetworkError, naming the file, for whatever `write` would not have written."""
     metadata, arrays = _content(path)
     if metadata.get("format") != FORMAT:
-        raise NetworkError(f"{path}: a safetensors file, but no layer list; `relubench export` makes one")
+        raise NetworkError(
+            f"{path}: a safetensors file, but no layer list; `relubench export` makes one of a state dict"
+        )
     if metadata.get("version") != FORMAT_VERSION:
         raise NetworkError(f"{path}: layer list version {shown(metadata.get('version'))}, expected {FORMAT_VERSION}")
     try:
@@ -58,7 +68,15 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, Floats]]:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, TypeError) as error:  # TypeError: a dtype that numpy lacks, as bfloat16
-        raise NetworkError(f"{path}: cannot be read as a layer list: {error}") from error
+        raise NetworkError(f"{path}: cannot be read as a layer list: {_why(path, error)}") from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    """What the file is instead, and the way out."""
+    kind = file_kind(path)
+    if not kind:
+        return f"no safetensors file, or a broken one ({error})"
+    return f"it is {kind}; {WAYS_OUT.get(kind, EXPECTED)}"
 
 
 def _network(structure: Any, arrays: dict[str, Floats]) -> LayerList:

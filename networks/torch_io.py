@@ -6,7 +6,7 @@ import os
 import textwrap
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from torch import nn
 
 from networks import zoo
 from networks.errors import NetworkError, UnsupportedLayerError
-from networks.files import shown
+from networks.files import file_kind, shown
 from networks.layers import Array, Conv2d, Flatten, Layer, LayerList, Linear, ReLU, Shape, whole_numbers
 
 SUPPORTED = (
@@ -90,7 +90,9 @@ def from_torch(module: nn.Module, input_shape: Iterable[int]) -> LayerList:
 def load_state_dict(path: str | Path, name: str) -> LayerList:
     """A state dict of the zoo architecture `name`, as a layer list. Nothing in the file is executed.
 
-    A checkpoint that keeps its state dict under one of the keys in `STATE_DICT_KEYS` will do too.
+    What torch.save writes, or safetensors. A checkpoint that keeps its state dict under a key will do too, under one of
+    STATE_DICT_KEYS if there are several; so will names with a prefix, such as DataParallel, torch.compile and Lightning
+    put before them.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def load_state_dict(path: str | Path, name: str) -> LayerList:
         The file cannot be read as a state dict, or does not fit the architecture.
     """
     module = zoo.architecture(name).double()  # float64 represents the weights of every dtype exactly
-    state = _read_state_dict(Path(path))
+    state = _without_prefix(_read_state_dict(Path(path)), module.state_dict().keys())
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -113,19 +115,54 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of files that it then refuses
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = _loaded(path)
     except Exception as error:  # torch.load raises a dozen kinds, from KeyError to UnpicklingError
+        kind = file_kind(path)
         raise NetworkError(
-            f"{path}: no state dict: expected what torch.save(module.state_dict(), path) writes, tensors by name "
-            "and nothing else"
+            f"{path}: no state dict: {f'it is {kind}; ' if kind else ''}expected what torch.save(module.state_dict(), "
+            "path) writes, tensors by name and nothing else"
         ) from error
-    if isinstance(state, dict):
-        state = next((state[key] for key in STATE_DICT_KEYS if key in state), state)
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    ):
-        raise NetworkError(f"{path}: no state dict: it holds a {type(state).__name__}; expected tensors by name")
-    return dict(state)  # without the attributes that an ordered one can carry, which torch would trust
+    found = _states_in(content)
+    if len(found) != 1:
+        keys = f", found the keys {shown(sorted(map(str, content)))}" if isinstance(content, dict) else ""
+        raise NetworkError(
+            f"{path}: no state dict: it holds a {type(content).__name__}; expected tensors by name{keys}"
+        )
+    return dict(found[0])  # without the attributes that an ordered one can carry, which torch would trust
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _states_in(content: Any) -> list[dict[str, torch.Tensor]]:
+    """The state dict that a file holds, or those that its checkpoint keeps under its keys, the usual keys first."""
+    if _is_state(content):
+        return [content]
+    if not isinstance(content, dict):
+        return []
+    usual = [content[key] for key in STATE_DICT_KEYS if key in content]
+    return [value for value in usual[:1] or content.values() if _is_state(value) and value]
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items()
+    )
+
+
+def _without_prefix(state: dict[str, torch.Tensor], expected: Collection[str]) -> dict[str, torch.Tensor]:
+    """The state with the expected names, where it has exactly these behind one prefix; else as it is."""
+    first = next(iter(state), "")
+    prefixes = (first.removesuffix(name) for name in expected if first.endswith(f".{name}"))
+    for prefix in prefixes:
+        if {*state} == {prefix + name for name in expected}:
+            return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
 
 
 def _refuse_packed(path: Path) -> None:
@@ -136,7 +173,8 @@ def _refuse_packed(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # no archive: torch's older format, or torch says what it lacks
     if packed:
-        raise NetworkError(f"{path}: no state dict: its record {shown(packed[0])} is compressed; torch.save packs none")
+        what = f"it is {file_kind(path)}, whose record {shown(packed[0])} is compressed"
+        raise NetworkError(f"{path}: no state dict: {what}; torch.save packs none")
 
 
 @dataclass(slots=True)

@@ -83,7 +83,7 @@ ENDS = {
     "state_dicts": {
         "another_network.pt": "no state dict of mnist_small",
         "complex.pt": NO_STATE,
-        "compressed_to_a_thousandth.pt": "its record 'archive/data.pkl' is compressed",
+        "compressed_to_a_thousandth.pt": "whose record 'archive/data.pkl' is compressed",
         "empty.pt": NO_STATE,
         "metadata_is_a_list.pt": "no state dict of mnist_small",
         "older_format_that_opens_a_file.pt": NO_STATE,

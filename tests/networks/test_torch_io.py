@@ -336,7 +336,7 @@ def test_code_in_a_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
     torch.save({"1.weight": Trap(sprung)}, tmp_path / "zipped.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"1.weight": Trap(sprung)}))
     for name in ("zipped.pt", "plain.pt"):
-        with pytest.raises(NetworkError, match=r"no state dict: expected what torch\.save"):
+        with pytest.raises(NetworkError, match=r"no state dict: (it is a .*; )?expected what torch\.save"):
             load_state_dict(tmp_path / name, "mnist_small")
     assert not sprung.exists()
     pickle.loads((tmp_path / "plain.pt").read_bytes())

@@ -199,12 +199,14 @@ def load_suite(source: str | Path) -> Suite:
     """
     path = shipped().get(str(source), Path(source))
     try:
-        content = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
+        content = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))  # Windows's editors write a mark
     except FileNotFoundError:
         names = ", ".join(shipped())
         raise SuiteError(f"suite {str(source)!r} is neither a file nor one of {names}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise SuiteError(f"suite {path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"suite {path}: not in UTF-8, as TOML must be: {error}") from error
     except (ValueError, RecursionError) as error:  # tomllib has its own only for most of them
         raise SuiteError(f"suite {path}: not valid TOML: {error}") from error
     try:

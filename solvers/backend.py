@@ -257,6 +257,7 @@ class Backend(ABC):
     install: ClassVar[str]  # the command that installs it
     licence: ClassVar[str]  # in words: what it permits without a licence file
     capabilities: Capabilities
+    variant: str = ""  # of those that have some; the name is NAME:VARIANT then
     least_tolerance: float = 0.0  # what the solver works with whatever is asked of it
 
     def __init__(self, variant: str = "") -> None:
@@ -279,7 +280,8 @@ class Backend(ABC):
     def require(self, capability: str, words: str) -> None:
         """Raise InputError unless the solver has the capability, which the message calls `words`."""
         if not getattr(self.capabilities, capability):
-            raise InputError(f"solver {self.name} has no {words}; `relubench solvers` lists what each one has")
+            full = ":".join(filter(None, (self.name, self.variant)))
+            raise InputError(f"solver {full} has no {words}; `relubench solvers` lists what each one has")
 
     def tolerance(self, options: SolverOptions) -> float:
         """The largest feasibility, integrality or dual tolerance that the solver works with under these options."""

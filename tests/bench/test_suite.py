@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -10,8 +11,10 @@ import pytest
 
 from bench import suite as suites
 from bench.methods import attacks
+from bench.plan import make_plan
 from bench.suite import Cell, Suite, expand, load_suite, shipped
-from networks.errors import SuiteError
+from networks.errors import InputError, SuiteError
+from tests.bench.suites import write_suite
 
 VERIFY = """
 [[verify]]
@@ -123,8 +126,8 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
 def test_a_folder_and_a_file_that_is_no_text_are_refused(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe")
-    for path in (tmp_path, binary):
-        with pytest.raises(SuiteError, match=f"suite {path}: cannot be read: "):
+    for path, why in ((tmp_path, "cannot be read: "), (binary, "not in UTF-8, as TOML must be: ")):
+        with pytest.raises(SuiteError, match=f"suite {path}: {why}"):
             load_suite(path)
 
 
@@ -215,3 +218,18 @@ def test_suites_know_every_attack() -> None:
     assert {name: suites.NORMS.get(name, "linf") for name in attacks.METHODS} == {
         name: method.norm for name, method in attacks.METHODS.items()
     }
+
+
+def test_a_suite_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    plain = write_suite(tmp_path, "mnist_small").read_bytes()
+    (tmp_path / "marked.toml").write_bytes(codecs.BOM_UTF8 + plain)
+    assert load_suite(tmp_path / "marked.toml") == load_suite(tmp_path / "suite.toml")
+    (tmp_path / "wide.toml").write_bytes(plain.decode().encode("utf-16"))
+    with pytest.raises(SuiteError, match="not in UTF-8, as TOML must be"):
+        load_suite(tmp_path / "wide.toml")
+
+
+def test_a_variant_that_lacks_something_is_named_in_full(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path, "mnist_small", methods=["milp"], solvers=["cvxpy:OSQP"]))
+    with pytest.raises(InputError, match=r"solver cvxpy:OSQP has no MILPs; `relubench solvers` lists"):
+        make_plan(suite)

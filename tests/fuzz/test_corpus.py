@@ -115,7 +115,7 @@ ENDS = {
         "steps_without_end.toml": "key attack[0].steps is 1000000000000000000: expected at most 1000000",
         "terminal_escape.toml": f"network '\\x1b[2J\\nrelubench: error: two' {NOT_THERE}",
         "threads_without_end.toml": "key threads is 1000000000: expected at most 1024",
-        "utf_16.toml": "cannot be read: 'utf-8' codec can't decode",
+        "utf_16.toml": "not in UTF-8, as TOML must be: 'utf-8' codec can't decode",
     },
 }
 

@@ -58,34 +58,29 @@ def test_a_cell_is_asked_again_with_everything_that_it_was_asked() -> None:
 
 
 def rows(name: str) -> list[Row]:
-    """Two setups of the MILP that differ in one thing, by two solvers; they are a hundred times apart."""
-    usual: dict[str, Any] = {"method": "milp", "goal": "verdict", "mip_gap": 1e-6}
-    asked = [verify_row(**usual | {name: value}, total_s=10.0**k) for k, value in enumerate(VALUES[name])]
-    other = {"solver": "gurobi"} | ({"solver_version": "13"} if name != "solver_version" else {})
-    asked += [verify_row(**usual | other | {name: value}) for value in VALUES[name]]
-    return [*asked, MET]
+    """Rows that differ in one thing, a hundred times apart in time: of two solvers, and in a switch or a solver too."""
+    version: dict[str, Any] = {"solver_version": "13"} if name != "solver_version" else {}
+    gurobi = version | {"solver": "gurobi"}
+    one, two = ({"method": "milp", "goal": "verdict", name: value} for value in VALUES[name])
+    by_two_solvers = [verify_row(**asked | other) for asked in (one, two) for other in ({}, gurobi)]
+    in_a_switch_too = [verify_row(image=1, **one), verify_row(image=1, **two | {"bounds": "interval"}, total_s=10.0)]
+    by_another_solver = [verify_row(image=2, **one), verify_row(image=2, **two | gurobi, total_s=10.0)]
+    return [*by_two_solvers, *in_a_switch_too, *by_another_solver, MET]
 
 
 @pytest.mark.parametrize("name", SETUP)
-def test_rows_that_differ_in_it_are_no_repeats(tmp_path: Path, name: str) -> None:
-    (network,) = networks_of(made_run(tmp_path, *rows(name)))
-    setups = network.labelled.drop(index=network.labelled.index[-1])["setup"]
-    assert setups.nunique() == 4
-
-
-@pytest.mark.parametrize("name", [name for name in SETUP if name != "bounds"])
-def test_rows_that_differ_in_it_too_show_nothing_of_a_switch(tmp_path: Path, name: str) -> None:
-    one, two = ({"method": "milp", "goal": "verdict", name: value} for value in VALUES[name])
-    table = tables_of(made_run(tmp_path, verify_row(**one), verify_row(**two | {"bounds": "interval"}), MET)).get(TITLE)
-    assert table is None or "bounds" not in table.frame["switch"].tolist()
-
-
-@pytest.mark.parametrize("name", [name for name in SETUP if name != "solver_version"])
-def test_solvers_do_not_compete_where_they_differ_in_it(tmp_path: Path, name: str) -> None:
-    one, two = ({"method": "milp", "goal": "verdict", name: value} for value in VALUES[name])
-    run = made_run(tmp_path, verify_row(**one), verify_row(**two | {"solver": "gurobi"}), MET)
-    contest = networks_of(run)[0].solvers["milp"]
-    assert not contest.shared("highs", "gurobi").any()
+def test_rows_that_differ_in_it_are_no_repeats_and_no_pair(tmp_path: Path, name: str) -> None:
+    run = made_run(tmp_path, *rows(name))
+    (network,) = networks_of(run)
+    labelled = network.labelled
+    assert labelled.loc[labelled["image"] == 0, "setup"].nunique() == 4
+    table = tables_of(run).get(TITLE)
+    assert name == "bounds" or table is None or "bounds" not in table.frame["switch"].tolist()
+    if name != "solver_version":  # which makes each version a competitor of its own
+        contest = network.solvers["milp"]
+        shared = contest.shared("highs", "gurobi").groupby(contest.instance_of).any()
+        instances = labelled.drop_duplicates("image").set_index("image")["instance"]
+        assert shared[instances[[0, 2]]].tolist() == [True, False]
 
 
 def test_hard_limits_that_explain_nothing_make_no_setup(tmp_path: Path) -> None:

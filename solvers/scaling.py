@@ -16,6 +16,7 @@ from networks.layers import Array
 from networks.lowering import SMALLEST_NORMAL, Affine, BoundsPair, LoweredNetwork, Rounding
 
 SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
+SMALLEST_INPUT = 2.0**-10  # of the inputs, so that the dark pixels of an image stay as they are
 LARGEST_EXPONENT = 500  # of a unit, so that the quotient of two of them is a double
 # A neuron smaller than this share of its terms is what their cancellation leaves: a smaller unit would only blow up
 # its weights.
@@ -48,9 +49,11 @@ class Scaled:
         return reaches(self.box, self.pre_activations)
 
 
-def powers_of_two(sizes: Array) -> Array:
-    """The powers of two next to `sizes`, of any shape; one where a size is ordinary or zero."""
-    ordinary = (sizes == 0) | ((sizes >= SMALLEST_ORDINARY) & (sizes <= LARGEST_ORDINARY))
+def powers_of_two(sizes: Array, smallest: float = SMALLEST_ORDINARY) -> Array:
+    """The powers of two next to `sizes`, of any shape; one where a size is zero or from `smallest` to ordinary."""
+    ordinary = (sizes == 0) | ((sizes >= smallest) & (sizes <= LARGEST_ORDINARY))
+    if ordinary.all():
+        return np.ones_like(sizes)
     exponents = np.round(np.log2(np.where(ordinary, 1.0, sizes)))
     return np.asarray(np.ldexp(1.0, np.clip(exponents, -LARGEST_EXPONENT, LARGEST_EXPONENT).astype(int)))
 
@@ -73,18 +76,31 @@ def reaches(box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> list[Arra
 def near_one(network: LoweredNetwork, box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> Scaled:
     """Scale a network by what the box and the bounds on its ReLUs' inputs, all flat, allow its numbers to be."""
     reached = reaches(box, pre_activations)
-    units = [powers_of_two(reached[0])]
-    for affine, (lower, upper), reach in zip(network.hidden, pre_activations, reached, strict=False):
-        terms = abs(affine.A) @ reach + np.abs(affine.b)
-        units.append(powers_of_two(np.maximum(size((lower, upper)), SMALLEST_SHARE * terms)))
+    units = [powers_of_two(reached[0], SMALLEST_INPUT)]
+    for affine, bounds, reach in zip(network.hidden, pre_activations, reached, strict=False):
+        units.append(powers_of_two(_sizes(affine, bounds, reach)))
     targets = [*units[1:], np.ones(len(network.last.b))]
     affines = tuple(_scaled(*step) for step in zip(network.affines, targets, units, strict=True))
     scaled = [_outwards(pair, unit) for pair, unit in zip([box, *pre_activations], units, strict=True)]
     return Scaled(LoweredNetwork(affines), scaled[0], [_not_too_narrow(pair) for pair in scaled[1:]], units)
 
 
+def _sizes(affine: Affine, bounds: BoundsPair, reach: Array) -> Array:
+    """The sizes of neurons by their bounds, or by their terms where next to nothing is left of those."""
+    sizes, data = size(bounds), affine.A.data
+    with np.errstate(over="ignore", invalid="ignore"):
+        most = max(data.max(initial=0.0), -data.min(initial=0.0)) * reach.max(initial=0.0) * affine.A.shape[1]
+        small = np.flatnonzero(~(sizes >= SMALLEST_SHARE * (most + np.abs(affine.b))))
+        if small.size:
+            terms = abs(affine.A[small]) @ reach + np.abs(affine.b[small])
+            sizes[small] = np.maximum(sizes[small], SMALLEST_SHARE * terms)
+    return sizes
+
+
 def _scaled(affine: Affine, out: Array, into: Array) -> Affine:
     """The map from inputs in units of `into` to outputs in units of `out`; what underflows becomes rounding."""
+    if (out == 1.0).all() and (into == 1.0).all():
+        return affine
     A, b = _quotients(affine.A, out, into), affine.b / out
     lost = abs(A.data) < SMALLEST_NORMAL
     rounding = affine.rounding

@@ -32,8 +32,8 @@ from numpy.typing import ArrayLike, NDArray
 from networks.layers import Array, Conv2d, LayerList, Linear, ReLU
 
 WHOLE_BITS = 53  # whole numbers up to 2^53 are doubles
-UNIT = 2.0**-53
-SMALLEST_NORMAL = 2.0**-1022
+UNIT = 2.0**-53  # the unit roundoff of doubles
+SMALLEST_NORMAL = 2.0**-1022  # more than what an underflow costs an operation
 PREPARED_NETWORKS = 4  # whose digits and bounds are kept
 NUMBERS_AT_ONCE = 2**19  # neurons of the widest layer, for all points that are run at once
 

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from networks.exact import SMALLEST_NORMAL, UNIT
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU, Shape, read_only
 
 BoundsPair = tuple[Array, Array]
-UNIT = 2.0**-53  # the unit roundoff of doubles
-SMALLEST_NORMAL = 2.0**-1022  # more than what an underflow costs an operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,8 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from networks.exact import SMALLEST_NORMAL, UNIT
 from networks.layers import Array
-from networks.lowering import SMALLEST_NORMAL, UNIT, BoundsPair
+from networks.lowering import BoundsPair
 from solvers.linear_model import LinearModel
 from solvers.result import BOUNDING, SolveResult
 

@@ -36,8 +36,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from networks.errors import InputError, NumericsError
+from networks.exact import SMALLEST_NORMAL, UNIT
 from networks.layers import Array
-from networks.lowering import SMALLEST_NORMAL, UNIT, Affine, BoundsPair, LoweredNetwork
+from networks.lowering import Affine, BoundsPair, LoweredNetwork
 from solvers.encoding import NONE, Encoding, Indices, Neurons
 from solvers.formulation import Formulation
 from solvers.linear_model import LinearModel

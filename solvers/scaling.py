@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from networks.exact import SMALLEST_NORMAL
 from networks.layers import Array
-from networks.lowering import SMALLEST_NORMAL, Affine, BoundsPair, LoweredNetwork, Rounding
+from networks.lowering import Affine, BoundsPair, LoweredNetwork, Rounding
 
 SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
 SMALLEST_INPUT = 2.0**-10  # of the inputs, so that the dark pixels of an image stay as they are

@@ -69,8 +69,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from networks.bounds.boxes import Pair, box_tensors, check_box, margin_rows
+from networks.exact import SMALLEST_NORMAL, UNIT
 from networks.layers import Array, Conv2d, Flatten, LayerList, Linear, ReLU, Shape
-from networks.lowering import SMALLEST_NORMAL, UNIT
 from networks.zoo import load_network
 
 Place = tuple[Tensor | None, Tensor | None]  # where a step writes its two bounds; None for a new tensor

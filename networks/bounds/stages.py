@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from networks.bounds.interval import PREPARED_NETWORKS, AffineStep, layer_steps
+from networks.exact import UNIT
 from networks.layers import Conv2d, LayerList, Linear, ReLU, Shape
-from networks.lowering import UNIT
 
 Map = tuple[int, int, int]  # height, width, channels
 Axes = tuple[int, int]  # something along the rows and along the columns

@@ -11,7 +11,8 @@ def infeasible_is_in_doubt(model: LinearModel, smallest: float, tolerance: float
     """Why "infeasible" proves nothing of a model whose coefficients up to `smallest` are dropped; empty if it does.
 
     Without them the activity of row i is off by at most `sum_j |A_ij| max(|l_j|, |u_j|)` over the dropped ones. Within
-    the feasibility tolerance that changes no answer, except of a row that loses all its coefficients.
+    the feasibility tolerance the model is as good as the one given, unless a row loses all its coefficients. What that
+    can do to a network's margin is in its safety (`solvers.safety`), whatever the status.
     """
     sizes = abs(model.A)
     small = sizes.data <= smallest

@@ -40,8 +40,7 @@ def least_margins(network: LayerList, instance: Instance, points: Array) -> tupl
     Only points that may have a least one are run in exact arithmetic.
     """
     label, targets = instance.label, list(instance.targets)
-    _, first = np.unique(points.reshape(len(points), -1), axis=0, return_index=True)
-    first.sort()
+    first = np.sort([*{point.tobytes(): index for index, point in reversed([*enumerate(points)])}.values()])
     margins, errors = _against(*_flat(forward_with_error(network, points[first])), np.full(len(first), label))
     margins, errors = margins[:, targets], errors[:, targets]
     with np.errstate(invalid="ignore"):

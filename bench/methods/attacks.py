@@ -357,17 +357,20 @@ def search(asked: Asked, ascent: Ascent, device: torch.device, restarts: int = 1
 def _inside(images: Array, delta: Array, ascent: Ascent) -> Array:
     """The points `images + delta`, inside the ball and the clip exactly."""
     # Where float32 overflows, gradients are not finite: such an entry stays as it was.
-    shorter = _shorten(np.nan_to_num(delta, nan=0.0, posinf=0.0, neginf=0.0), ascent.norm, ascent.epsilon)
+    finite = np.nan_to_num(delta, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    shorter = _shorten(finite, ascent.norm, ascent.epsilon)
     points, rest = exact_sum(images, shorter)
     # A sum that was rounded away from the image: the next number towards it is inside.
-    inside = np.where(rest * np.sign(shorter) < 0, np.nextafter(points, images), points)
-    return inside if ascent.clip is None else np.clip(inside, *ascent.clip)
+    rest *= np.sign(shorter)
+    away = rest < 0
+    points[away] = np.nextafter(points[away], images[away])
+    return points if ascent.clip is None else np.clip(points, *ascent.clip, out=points)
 
 
 def _shorten(delta: Array, norm: str, epsilon: float) -> Array:
-    """`delta`, where it is longer than epsilon by float32's rounding, made no longer than that."""
+    """`delta`, where it is longer than epsilon by float32's rounding, made no longer than that; it is used up."""
     if norm == "linf":
-        return np.clip(delta, -epsilon, epsilon)
+        return np.clip(delta, -epsilon, epsilon, out=delta)
     flat = delta.reshape(len(delta), -1)
     sizes = np.maximum(np.abs(flat).max(axis=1, keepdims=True), TINY)  # squares of tiny entries would vanish
     lengths = sizes * np.linalg.norm(flat / sizes, ord={"l1": 1, "l2": 2}[norm], axis=1, keepdims=True)

@@ -20,7 +20,7 @@ class Outcome:
     """One method's answer to one question: a bracket around each worst-case margin, and what it cost.
 
     It is about all real inputs of the l-infinity ball, and the network in real arithmetic over its stored weights. A
-    tie proves nothing: it leaves a question UNKNOWN. A run in float32 or float64 may differ: see `float64_wrong`.
+    tie proves nothing: it leaves a question UNKNOWN. A run in float32 or float64 may differ: see `witness_double`.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class Outcome:
         An input inside the ball, exactly, whose smallest margin is negative in exact arithmetic.
     worst_input : ndarray, shape (*input_shape)
         The input of smallest margin that the method came across; the witness where there is one.
-    float64_wrong, float32_wrong : bool
-        Whether a run of the network in that arithmetic misclassifies the worst input (in float32 the nearest one inside
-        the ball), whatever exact arithmetic says. A tie is not wrong; logits that are no numbers are.
+    witness_double, witness_single : bool
+        Whether a run of the network in that arithmetic misclassifies the worst input, which is the witness where there
+        is one (in float32 the nearest one inside the ball). A tie is not wrong; logits that are no numbers are.
     bounds_s, build_s, solve_s, total_s : float
         Wall-clock seconds for the pre-activation bounds, the encoding and loading, the solves, and all in all.
     stage_s : dict of str to float
@@ -97,8 +97,8 @@ class Outcome:
     stage: tuple[str, ...]
     witness: Array | None
     worst_input: Array
-    float64_wrong: bool
-    float32_wrong: bool
+    witness_double: bool
+    witness_single: bool
     bounds_s: float
     build_s: float
     solve_s: float
@@ -111,11 +111,12 @@ class Outcome:
     @property
     def caveat(self) -> str | None:
         """What runs in floats misclassify that exact arithmetic does not, in one line; None where there is none."""
-        wrong = [name for name in ("float64", "float32") if getattr(self, f"{name}_wrong")]
+        runs = {"float64": self.witness_double, "float32": self.witness_single}
+        wrong = [name for name, fails in runs.items() if fails]
         if self.verdict is Verdict.FALSIFIED or not wrong:
             return None
-        runs = f"A {wrong[0]} run misclassifies" if len(wrong) == 1 else "Runs in float64 and in float32 misclassify"
-        return f"{runs} an input of the ball by rounding; the verdict is about exact arithmetic."
+        words = f"A {wrong[0]} run misclassifies" if len(wrong) == 1 else "Runs in float64 and in float32 misclassify"
+        return f"{words} an input of the ball by rounding; the verdict is about exact arithmetic."
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
         """Plain Python values for JSON: infinities and NaN become None. Without `arrays`, no images and no trace."""

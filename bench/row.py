@@ -24,7 +24,6 @@ SCHEMA_VERSION = 5
 MOST = 2**53  # beyond, a column with a gap, of doubles, would hold another integer
 Int = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 DECIDED = (Verdict.VERIFIED, Verdict.FALSIFIED)
-RENAMED = {"witness_single": "float32_wrong"}  # before schema 5, where it was said of witnesses alone
 WORDS = {"kind": ("verify", "attack"), "verdict": (*(verdict.value for verdict in Verdict), None)}
 
 # What makes rows comparable, said once: whatever holds rows against each other takes its names from here.
@@ -99,8 +98,9 @@ class Row:
         outside the solver, in the model's units; None without a solution.
     bounds_used : str or None
         The pre-activation bounds that the answer rests on: `interval`, `linear`, `alpha`, `dual`, `lp` or `milp`.
-    float64_wrong, float32_wrong : bool or None
-        Whether a run in that arithmetic misclassifies the worst input, whatever exact arithmetic says.
+    witness_double, witness_single : bool or None
+        Whether a run in that arithmetic misclassifies the worst input, which is the witness where there is one. Before
+        schema 5 `witness_single` stands beside a witness alone.
     falsified, unknown : int or None
         Of an attack's images: misclassified, and not.
     error_rate, images_per_s : float or None
@@ -184,8 +184,8 @@ class Row:
     certified: list[float | None] = field(default_factory=list)
     violation: float | None = None
     bounds_used: str | None = None
-    float64_wrong: bool | None = None
-    float32_wrong: bool | None = None
+    witness_double: bool | None = None
+    witness_single: bool | None = None
     falsified: Int | None = None
     unknown: Int | None = None
     error_rate: float | None = None
@@ -280,7 +280,6 @@ def _decoded_slowly(line: bytes) -> Any:
     values = strict_json(line)
     if not isinstance(values, dict):
         raise ValueError(f"expected a JSON object, found {type(values).__name__}")
-    values |= {new: values[old] for old, new in RENAMED.items() if old in values and new not in values}
     known = {item.name: values[item.name] for item in fields(Row) if item.name in values}
     if isinstance(known.get("counters"), dict):  # null stands for what was not finite
         known["counters"] = {name: value for name, value in known["counters"].items() if value is not None}

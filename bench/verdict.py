@@ -47,16 +47,16 @@ class Tier(StrEnum):
 
 
 def tier_of(
-    verdict: Verdict, lower: Array, certified: Array, *, float64_wrong: bool, float32_wrong: bool
+    verdict: Verdict, lower: Array, certified: Array, *, witness_double: bool, witness_single: bool
 ) -> Tier | None:
     """The tier of a verdict, given each target's lower bound and its certified one, shape (k,); None for UNKNOWN.
 
-    `float64_wrong` and `float32_wrong` say whether runs in that arithmetic misclassify the witness.
+    `witness_double` and `witness_single` say whether runs in that arithmetic misclassify the witness.
     """
-    if verdict is Verdict.FALSIFIED and not float64_wrong:
+    if verdict is Verdict.FALSIFIED and not witness_double:
         return Tier.EXACT
     if verdict is Verdict.FALSIFIED:
-        return Tier.FLOAT32 if float32_wrong else Tier.FLOAT64
+        return Tier.FLOAT32 if witness_single else Tier.FLOAT64
     if verdict is Verdict.VERIFIED:
         return Tier.CERTIFIED if (certified > 0).all() else Tier.SOLVER
     return None

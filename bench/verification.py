@@ -210,7 +210,7 @@ def _outcome(
         source=answer.source,
         messages=answer.messages,
     )
-    float64_wrong, float32_wrong = (
+    witness_double, witness_single = (
         is_wrong(run(network, instance, points[worst])) for run in (replay_double, replay_single)
     )
     none = np.full(len(upper), -np.inf)
@@ -226,8 +226,8 @@ def _outcome(
             decision.verdict,
             answer.lower,
             answer.certified,
-            float64_wrong=float64_wrong,
-            float32_wrong=float32_wrong,
+            witness_double=witness_double,
+            witness_single=witness_single,
         ),
         reason=decision.reason,
         targets=np.array(instance.targets),
@@ -243,8 +243,8 @@ def _outcome(
         stage=answer.stage,
         witness=points[worst] if witness_margin < 0 else None,
         worst_input=points[worst],
-        float64_wrong=float64_wrong,
-        float32_wrong=float32_wrong,
+        witness_double=witness_double,
+        witness_single=witness_single,
         bounds_s=answer.bounds_s,
         build_s=answer.build_s,
         solve_s=answer.solve_s,

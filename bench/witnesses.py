@@ -84,8 +84,8 @@ def _not_as_said(
         return [("its witness is classified as the label", "margin in exact arithmetic", margin, 0.0)]
     single_slack = SINGLE_ROUNDING * max(1.0, float(np.abs(network.forward(point[None])).max()))
     runs = (
-        ("float64", row.float64_wrong, replay_double(network, instance, point), 2 * error_of(network, point)),
-        ("float32", row.float32_wrong, replay_single(network, instance, point), single_slack),
+        ("float64", row.witness_double, replay_double(network, instance, point), 2 * error_of(network, point)),
+        ("float32", row.witness_single, replay_single(network, instance, point), single_slack),
     )
     return [
         (

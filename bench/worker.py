@@ -190,7 +190,7 @@ def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
     shared = (
         *("label", "verdict", "evidence", "reason", "targets", "lower", "upper", "status", "stage", "gap"),
         *("tier", "safety", "claimed", "certified", "violation", "bounds_used"),
-        *("float64_wrong", "float32_wrong", "bounds_s", "build_s", "solve_s", "total_s", "stage_s", "counters"),
+        *("witness_double", "witness_single", "bounds_s", "build_s", "solve_s", "total_s", "stage_s", "counters"),
     )
     fields = outcome.to_dict(arrays=False)
     return {name: fields[name] for name in shared}

@@ -84,7 +84,7 @@ def _reason(rows: pd.DataFrame, status: pd.Series[str], failed: pd.Series[bool])
 
 def _tier(rows: pd.DataFrame, asked: pd.Series[bool]) -> pd.Series[str]:
     """What the verdict rests on; of rows before schema 3 as far as it is plain."""
-    single = rows["float32_wrong"]
+    single = rows["witness_single"]
     witnessed = rows["verdict"].eq("falsified") & single.notna()
     proved = rows["verdict"].eq("verified") & rows["method"].isin(BY_PROPAGATION)
     untold = asked & (rows["tier"].isna() | rows["tier"].eq(""))

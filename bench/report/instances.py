@@ -13,7 +13,7 @@ from bench.report.render import plain_number
 
 TIMES = ["bounds_s", "build_s", "solve_s", "total_s"]
 TIERS = ("exact", "float64", "float32", "solver", "certified")  # of a witness, of a bound: the weaker one first
-FLOATS = ("float64_wrong", "float32_wrong")  # what a float run makes of the worst input, beside the verdict
+FLOATS = ("witness_double", "witness_single")  # what a float run makes of the worst input, beside the verdict
 RANKS = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
 UNTOLD = -1  # the rank of a row that does not say its tier: of several repeats it counts
 EPSILON_FORMAT = {"epsilon": plain_number}

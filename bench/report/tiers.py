@@ -17,7 +17,7 @@ HEADERS = {
     "float64": "float64\nonly",
     "exact": "exact\nonly",
 }
-WRONG = {"float64_wrong": "float64\nwrong", "float32_wrong": "float32\nwrong"}
+WRONG = {"witness_double": "float64\nwrong", "witness_single": "float32\nwrong"}
 RARE = (HEADERS["exact"], UNTOLD, *WRONG.values())  # columns that stand only where there is one such instance
 
 

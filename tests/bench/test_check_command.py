@@ -123,7 +123,7 @@ def test_a_witness_that_is_classified_as_the_label_is_found(falsified: Path, rel
 
 
 def test_a_row_that_says_otherwise_of_float32_is_found(falsified: Path, relubench: RunCommand) -> None:
-    rewritten(falsified, lambda row: replace(row, float32_wrong=not row.float32_wrong))
+    rewritten(falsified, lambda row: replace(row, witness_single=not row.witness_single))
     messages = {f["message"] for f in findings(relubench, falsified) if f["check"] == "witness"}
     assert messages == {"it says that its witness does not hold in float32"}
 

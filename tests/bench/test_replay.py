@@ -146,7 +146,7 @@ def test_what_float64_misclassifies_alone_is_not_falsified_and_said() -> None:
         outcome = verify(ROUNDED_AWAY, [0.5], 0, 0.5, method)
         assert outcome.verdict is not Verdict.FALSIFIED
         assert outcome.upper.tolist() == [0.75]
-        assert (outcome.float64_wrong, outcome.float32_wrong) == (True, True)
+        assert (outcome.witness_double, outcome.witness_single) == (True, True)
         assert outcome.caveat is not None
         assert outcome.caveat.startswith("Runs in float64 and in float32 misclassify an input of the ball")
 
@@ -154,7 +154,7 @@ def test_what_float64_misclassifies_alone_is_not_falsified_and_said() -> None:
 def test_what_exact_arithmetic_alone_misclassifies_is_falsified_and_said() -> None:
     outcome = verify(ROUNDED_UP, [0.5], 0, 0.5, "interval")
     assert (outcome.verdict, outcome.tier, outcome.upper.tolist()) == (Verdict.FALSIFIED, "exact", [-0.25])
-    assert (outcome.float64_wrong, outcome.float32_wrong, outcome.caveat) == (False, True, None)
+    assert (outcome.witness_double, outcome.witness_single, outcome.caveat) == (False, True, None)
     assert outcome.evidence == "witness with margin -0.25"
 
 
@@ -163,7 +163,7 @@ def test_a_tie_is_neither_won_nor_lost() -> None:
     outcome = verify(network, [0.5], 0, 0.25, "milp")
     assert outcome.verdict is Verdict.UNKNOWN
     assert outcome.upper.tolist() == [0.0]
-    assert (outcome.float64_wrong, outcome.float32_wrong) == (False, False)
+    assert (outcome.witness_double, outcome.witness_single) == (False, False)
     assert (is_wrong(0.0), is_wrong(-1e-300), is_wrong(float("nan"))) == (False, True, True)
 
 

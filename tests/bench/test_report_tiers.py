@@ -33,9 +33,9 @@ def test_verdicts_are_counted_by_what_they_rest_on(tmp_path: Path) -> None:
 def test_what_floats_make_of_a_verified_instance_is_said_beside_it(tmp_path: Path) -> None:
     rows = [verify_row(image=image, verdict="verified", tier="certified") for image in range(3)]
     assert "float64 wrong" not in only(tables_of(made_run(tmp_path / "none", *rows))[TITLE])
-    rows[0] = replace(rows[0], float64_wrong=True, float32_wrong=True)
-    rows[1] = replace(rows[1], float64_wrong=False, float32_wrong=True)
-    rows.append(verify_row(image=3, verdict="falsified", tier="float32", float64_wrong=True, float32_wrong=True))
+    rows[0] = replace(rows[0], witness_double=True, witness_single=True)
+    rows[1] = replace(rows[1], witness_double=False, witness_single=True)
+    rows.append(verify_row(image=3, verdict="falsified", tier="float32", witness_double=True, witness_single=True))
     table = tables_of(made_run(tmp_path / "some", *rows))[TITLE]
     assert only(table)[["certified", "float32", "float64 wrong", "float32 wrong"]].tolist() == [3, 1, 1, 2]
     assert table.definitions[-1].startswith("float64 wrong, float32 wrong: verified in real arithmetic")
@@ -52,8 +52,8 @@ def test_tiers_of_earlier_rows_are_told_where_they_are_plain(tmp_path: Path) -> 
     rows = [
         verify_row(method="linear", verdict="verified"),
         verify_row(verdict="verified"),
-        verify_row(image=1, verdict="falsified", float32_wrong=True),
-        verify_row(image=2, verdict="falsified", float32_wrong=False),
+        verify_row(image=1, verdict="falsified", witness_single=True),
+        verify_row(image=2, verdict="falsified", witness_single=False),
     ]
     table = tables_of(made_run(tmp_path, *rows))[TITLE]
     assert only(table, method="linear")[["certified", "not said"]].tolist() == [1, 0]

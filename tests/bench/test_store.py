@@ -55,13 +55,6 @@ def test_a_row_of_a_later_schema_reads_without_its_new_keys() -> None:
     assert Row.from_json(json.dumps(values)).schema == 2
 
 
-def test_what_older_rows_say_of_a_witness_in_float32_is_kept() -> None:
-    values = json.loads(row("one").to_json()) | {"schema": 4, "witness_single": False}
-    del values["float32_wrong"], values["float64_wrong"]
-    found = Row.from_json(json.dumps(values))
-    assert (found.float32_wrong, found.float64_wrong) == (False, None)
-
-
 ONE, TWO = row("one").to_json(), row("two").to_json()
 
 

@@ -110,5 +110,5 @@ def test_a_solvers_bound_may_exceed_an_inputs_margin_by_its_safety_and_a_rigorou
 )
 def test_the_tier_of_a_witness_says_in_which_floats_it_is_one_too(wrong: tuple[bool, bool], tier: str) -> None:
     none = np.array([-1.0])
-    assert tier_of(Verdict.FALSIFIED, none, none, float64_wrong=wrong[0], float32_wrong=wrong[1]) == tier
-    assert tier_of(Verdict.UNKNOWN, none, none, float64_wrong=wrong[0], float32_wrong=wrong[1]) is None
+    assert tier_of(Verdict.FALSIFIED, none, none, witness_double=wrong[0], witness_single=wrong[1]) == tier
+    assert tier_of(Verdict.UNKNOWN, none, none, witness_double=wrong[0], witness_single=wrong[1]) is None

@@ -93,7 +93,7 @@ def test_a_known_network_has_its_known_margins() -> None:
     np.testing.assert_allclose(outcome.upper, [0.05, 0.15], atol=1e-7)
     assert (outcome.verdict, outcome.evidence) == (Verdict.VERIFIED, "MILP dual bound by highs")
     assert outcome.witness is None
-    assert (outcome.float64_wrong, outcome.float32_wrong, outcome.caveat) == (False, False, None)
+    assert (outcome.witness_double, outcome.witness_single, outcome.caveat) == (False, False, None)
 
 
 @pytest.mark.parametrize("method", ["interval", "lp", "milp"])
@@ -156,7 +156,7 @@ def test_a_falsified_milp_gives_a_witness_exactly_inside_the_ball(solver: str) -
     assert logits[7] > logits[label]
     assert outcome.upper[0] == pytest.approx(logits[label] - logits[7], abs=1e-9)
     assert outcome.evidence == f"witness with margin {outcome.upper[0]:.6g}"
-    assert (outcome.float64_wrong, outcome.float32_wrong, outcome.tier) == (True, True, "float32")
+    assert (outcome.witness_double, outcome.witness_single, outcome.tier) == (True, True, "float32")
     np.testing.assert_array_equal(outcome.worst_input, witness)
 
 
@@ -165,7 +165,7 @@ def test_a_witness_that_float32_does_not_confirm_is_said_so() -> None:
     network = LayerList((2,), (Linear(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1e6 + 1e-4, 1e6])),))
     outcome = verify(network, np.array([0.5, 0.5]), 0, 0.001)
     assert outcome.verdict is Verdict.FALSIFIED
-    assert (outcome.float64_wrong, outcome.float32_wrong, outcome.tier) == (True, False, "float64")
+    assert (outcome.witness_double, outcome.witness_single, outcome.tier) == (True, False, "float64")
 
 
 class LyingSession(HighsSession):

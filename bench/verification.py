@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.choices import DEFAULT_BOUNDS, SLOPES
-from bench.devices import torch_threads
+from bench.devices import threads_of_libraries
 from bench.methods import relaxation, staged
 from bench.methods.answer import Answer, at_targets
 from bench.methods.bounding import SOURCES, bounded, margin_bounds
@@ -132,7 +132,7 @@ def verify(
         exact=exact,
     )
     question = Question.of(layer_list, ball(layer_list, x, label, epsilon, clip=clip, targets=targets))
-    with torch_threads(threads):
+    with threads_of_libraries(threads):
         # Before the clock starts: these are no part of the method.
         more = _logit_range(question) if method == "interval" else {}
         if method == "staged" or start == "witness":

@@ -11,10 +11,11 @@ import threading
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bench.devices import libraries
 from bench.environment import utc_now
 from bench.outcome import Outcome
 from bench.plan import Planned, given_switches
@@ -26,9 +27,6 @@ from networks.errors import InputError
 from networks.layers import LayerList
 from networks.zoo import load_network
 from solvers.registry import get
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
 
 CellResult = tuple[dict[str, Any], dict[str, Any]]  # fields of the row, and arrays
 PR_SET_PDEATHSIG, SIGKILL = 1, 9  # of Linux: prctl(1, 9) has the process killed when its parent dies
@@ -122,15 +120,7 @@ def _set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
-    _libraries().limit(limits=count)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    """The BLAS and OpenMP libraries of this process; looking for them takes 15 ms, setting them none."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    libraries().limit(limits=count)
 
 
 def measure(planned: Planned, data_dir: Path | None = None, log: Path | None = None) -> tuple[Row, dict[str, Any]]:

@@ -54,14 +54,14 @@ def attack(
     """
     import numpy as np
 
-    from bench.devices import torch_threads
+    from bench.devices import threads_of_libraries
     from bench.methods.attacks import attack as run
     from bench.store import save_npz
     from networks.data import test_images
 
     chosen = test_images(images, data)
     kept = np.ones(len(chosen), bool) if target is None else chosen.labels != target
-    with torch_threads(threads):
+    with threads_of_libraries(threads):
         result = run(
             network,
             chosen.images[kept],

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bench.devices import device_name, resolve_device
+from bench.devices import device_name, libraries, resolve_device, threads_of_libraries
 from networks.errors import InputError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
@@ -41,3 +41,12 @@ def test_devices_of_torch_and_a_gpu_by_its_number_are_taken() -> None:
         else:
             with pytest.raises(InputError, match="device is 'cuda:0', but torch finds no CUDA GPU"):
                 resolve_device(device)
+
+
+def test_a_verification_computes_with_the_threads_that_it_was_told() -> None:
+    """numpy's BLAS too, which else takes every core and waits for those that others use."""
+    libraries().limit(limits=2)
+    with threads_of_libraries(1):
+        assert torch.get_num_threads() == 1
+        assert {library["num_threads"] for library in libraries().info() if library["user_api"] == "blas"} == {1}
+    assert {library["num_threads"] for library in libraries().info() if library["user_api"] == "blas"} == {2}

@@ -103,8 +103,8 @@ def shared(limits: Limits, workers: int) -> Limits:
     most = max(1, int(whole_mb / BARE_MB))
     if workers > most:
         raise InputError(
-            f"{workers} workers have {whole_mb / workers:,.0f} MB of memory each, and one may take {BARE_MB:,.0f} MB before "
-            f"its first cell; expected at most {most} jobs, or a limit of your own (--memory-limit)"
+            f"{workers} workers have {whole_mb / workers:,.0f} MB of memory each, and one may take {BARE_MB:,.0f} MB "
+            f"before its first cell; expected at most {most} jobs, or a limit of your own (--memory-limit)"
         )
     return replace(limits, memory_limit_mb=whole_mb / max(1, workers))
 

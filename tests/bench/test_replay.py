@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import Verdict, verify
+from bench import Verdict, verify, witnesses
 from bench.replay import (
     into_box,
     is_wrong,
@@ -192,3 +193,12 @@ def test_rounding_to_single_precision_stays_inside_the_box(image: list[float], e
 def test_a_box_too_thin_for_single_precision_takes_the_nearest_number() -> None:
     instance = question(np.full(2, 0.1), 0.0)
     np.testing.assert_array_equal(single_inside(instance, instance.image), np.full(2, np.float32(0.1)))
+
+
+def test_the_check_of_witnesses_tells_a_point_outside_the_ball_by_less_than_a_rounding() -> None:
+    image, epsilon, point = 0.46350555337716814, 0.5, -0.03649444662283186
+    assert not abs(point - image) > epsilon  # as float64 has the distance
+    instance = question(np.full(2, image), epsilon, clip=None)
+    ((message, *_),) = witnesses._outside(instance, np.array([point, image]))
+    assert message == "its witness lies outside the ball"
+    assert witnesses._outside(instance, np.array([math.nextafter(point, 1.0), image])) == []

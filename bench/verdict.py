@@ -18,9 +18,6 @@ from networks.layers import Array
 
 DONE = ("optimal", "bounded")  # a target that ended so lacks nothing but a better bound
 
-# Share of a margin, or of one, that the replay of a row before schema 5 may be off by: it was done in float64.
-REPLAY_ROUNDING = 1e-9
-
 
 class Verdict(StrEnum):
     """What an outcome says of the question "does the label win everywhere in the ball?"."""

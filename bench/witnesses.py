@@ -1,4 +1,6 @@
-"""Witnesses of a run, run forward once more: in the ball and the clip, misclassified, and by floats as told.
+"""Inputs of a run, run forward once more: in the ball and the clip, with the margin that their row says.
+
+Of a witness also that it is misclassified, and by runs in floats as told.
 
 Measuring has done this already; here it is done from the files alone, with the network as it is now.
 """
@@ -13,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.arrays import arrays_of_row
-from bench.judge.finding import Finding, Judgement, Side, who
+from bench.judge.facts import EXACT_SCHEMA, REPLAY_ROUNDING
+from bench.judge.finding import Finding, Judgement, Replayed, Side, who
 from bench.replay import error_of, replay, replay_double, replay_single
 from bench.row import Row
+from bench.verdict import Verdict
 from networks import data
 from networks.errors import InputError, NetworkError
 from networks.instance import Instance, ball
@@ -31,41 +35,60 @@ class _NotReplayedError(Exception):
     """Why a witness cannot be replayed here."""
 
 
-def replay_witnesses(falsified: Iterable[tuple[int, Row, Path]], data_dir: Path | None = None) -> Judgement:
-    """Replay the witness of every falsified row.
+Complaint = tuple[str, str, float | None, float]  # what is wrong, what was found instead, its value, the tolerance
+
+
+def replay_inputs(rows: Iterable[tuple[int, Row, Path]], data_dir: Path | None = None) -> Replayed:
+    """Replay the input of least margin that each of the rows has found: of a falsified one its witness.
 
     Parameters
     ----------
-    falsified : iterable of (int, Row, Path)
+    rows : iterable of (int, Row, Path)
         The row's place among all rows, the row, and its run's folder.
     data_dir : Path, optional
         Folder with the full MNIST set.
 
     Returns
     -------
-    Judgement
-        Its notes say how many witnesses could not be replayed, and why.
+    Replayed
+        The notes of its judgement say how many inputs could not be replayed, and why.
     """
-    tested, findings, why_not = 0, [], Counter[str]()
-    for index, row, folder in falsified:
+    tested, findings, why_not, confirmed = 0, [], Counter[str](), set[tuple[int, int]]()
+    for index, row, folder in rows:
         try:
-            findings += _replayed(index, row, folder, data_dir)
-            tested += 1
+            complaints, targets = _replayed(row, folder, data_dir)
         except _NotReplayedError as reason:
             why_not[str(reason)] += 1
-    notes = tuple(f"{count} witnesses not replayed: {reason}" for reason, count in why_not.items())
-    return Judgement({CHECK: tested}, tuple(findings), notes)
+            continue
+        tested += 1
+        findings += [_finding(index, row, *complaint) for complaint in complaints]
+        confirmed |= {(index, target) for target in targets}
+    notes = tuple(f"{count} inputs not replayed: {reason}" for reason, count in why_not.items())
+    return Replayed(frozenset(confirmed), Judgement({CHECK: tested}, tuple(findings), notes))
 
 
-def _replayed(index: int, row: Row, folder: Path, data_dir: Path | None) -> list[Finding]:
+def _replayed(row: Row, folder: Path, data_dir: Path | None) -> tuple[list[Complaint], list[int]]:
+    """What is wrong with a row's input, and for which targets its margins are the row's upper bounds."""
+    if row.kind != "verify":
+        raise _NotReplayedError("it is one of an attack on many images")
     network = _network(row)
     instance = _instance(row, network, data_dir)
     point = _witness(row, folder, instance)
-    complaints = [*_outside(instance, point), *_not_as_said(row, network, instance, point)]
-    return [_finding(index, row, *complaint) for complaint in complaints]
+    if outside := _outside(instance, point):
+        return outside, []
+    margins = replay(network, instance, point[None])[0]
+    off = 0.0 if row.schema >= EXACT_SCHEMA else REPLAY_ROUNDING * max(1.0, float(np.abs(margins).max()))
+    said = np.array([np.inf if value is None else value for value in row.upper])
+    if row.verdict == Verdict.FALSIFIED and not margins.min() < 0:
+        return [("its witness is classified as the label", "margin in exact arithmetic", float(margins.min()), 0.0)], []
+    if not abs(margins.min() - said.min(initial=np.inf)) <= off:
+        return [("its least upper bound is not the margin of its input", "margin", float(margins.min()), off)], []
+    complaints = _floats(row, network, instance, point) if row.verdict == Verdict.FALSIFIED else []
+    same = np.abs(margins - said) <= off
+    return complaints, [target for target, holds in zip(row.targets, same, strict=True) if holds]
 
 
-def _outside(instance: Instance, point: Array) -> list[tuple[str, str, float | None, float]]:
+def _outside(instance: Instance, point: Array) -> list[Complaint]:
     """By how much the point misses the ball or the clip; it is moved inside both, exactly, before a row is written."""
     if instance.contains(point[None]):
         return []
@@ -75,13 +98,8 @@ def _outside(instance: Instance, point: Array) -> list[tuple[str, str, float | N
     return [("its witness lies outside the ball", "distance", float(np.abs(point - instance.image).max()), 0.0)]
 
 
-def _not_as_said(
-    row: Row, network: LayerList, instance: Instance, point: Array
-) -> list[tuple[str, str, float | None, float]]:
-    """Whether the least margin is below zero, and runs in floats misclassify as the row says, as far as any run may."""
-    margin = float(replay(network, instance, point[None]).min())
-    if not margin < 0:
-        return [("its witness is classified as the label", "margin in exact arithmetic", margin, 0.0)]
+def _floats(row: Row, network: LayerList, instance: Instance, point: Array) -> list[Complaint]:
+    """Whether runs in floats misclassify the witness as the row says, as far as any run may."""
     single_slack = SINGLE_ROUNDING * max(1.0, float(np.abs(network.forward(point[None])).max()))
     runs = (
         ("float64", row.witness_double, replay_double(network, instance, point), 2 * error_of(network, point)),
@@ -122,7 +140,8 @@ def _instance(row: Row, network: LayerList, data_dir: Path | None) -> Instance:
         raise _NotReplayedError("the full MNIST test set is not there (name its folder with --data DIR)")
     try:
         image, label = data.test_image(index, data_dir)
-        return ball(network, image, label if row.label is None else row.label, row.epsilon, clip=row.clip)
+        label = label if row.label is None else row.label
+        return ball(network, image, label, row.epsilon, clip=row.clip, targets=row.targets)
     except InputError as error:
         raise _NotReplayedError(f"its question cannot be asked again: {error}") from error
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json as json_format
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +35,8 @@ def check(
 
     Example: relubench check results/quick results/solvers
     """
-    judgement = judge_runs(runs, data)
+    loaded = load_replayed(runs, data)
+    judgement = replace(loaded.judgement, notes=(*loaded.notes, *loaded.judgement.notes))
     if json:
         print(json_format.dumps(_to_dict(judgement), allow_nan=False))
     else:
@@ -42,29 +45,18 @@ def check(
         raise typer.Exit(CONTRADICTED)
 
 
-def judge_runs(folders: list[Path], data: Path | None) -> Judgement:
-    """Judge the rows of runs together, witnesses included.
+def load_replayed(folders: list[Path], data: Path | None) -> Run:
+    """The runs, all their rows judged together, with their witnesses run forward again before that.
 
     Raises
     ------
     InputError
         A folder that holds no run.
     """
-    from bench.judge import Judgement
     from bench.report.frame import load_runs
+    from bench.witnesses import replay_inputs
 
-    run = load_runs(folders)
-    return Judgement(notes=run.notes) + with_witnesses(run, data)
-
-
-def with_witnesses(run: Run, data: Path | None) -> Judgement:
-    """The judgement of the runs' rows, and what running their witnesses forward again adds to it."""
-    from bench.row import Row
-    from bench.witnesses import replay_witnesses
-
-    falsified = run.rows.index[run.rows["kind"].eq("verify") & run.rows["verdict"].eq("falsified")]
-    rows = ((index, Row.from_json(run.raw(index)), run.folder_of(index)) for index in map(int, falsified))
-    return run.judgement + replay_witnesses(rows, data)
+    return load_runs(folders, partial(replay_inputs, data_dir=data))
 
 
 def show(judgement: Judgement) -> None:
@@ -74,7 +66,7 @@ def show(judgement: Judgement) -> None:
     from bench.judge import CHECKS
     from bench.witnesses import CHECK
 
-    words = {name: text for name, (text, _) in CHECKS.items()} | {CHECK: "witnesses run forward again"}
+    words = {name: text for name, (text, _) in CHECKS.items()} | {CHECK: "inputs run forward again"}
     table = Table("check", "of what", "tested", "findings", box=None, header_style="bold")
     for column in table.columns[2:]:
         column.justify = "right"

@@ -86,18 +86,16 @@ def run(
 
 def _conclude(folder: Path, data: Path | None, report: bool) -> None:
     """Read once what was measured, report it and say what does not hold."""
-    from bench.commands.check import CONTRADICTED, show_findings, with_witnesses
+    from bench.commands.check import CONTRADICTED, load_replayed, show_findings
     from bench.commands.report import show_report
-    from bench.report.frame import load_run
 
-    measured = load_run(folder)
+    measured = load_replayed([folder], data)
     for note in measured.notes:
         errors.print(f"note: {note}")
     if report:
         show_report(measured)
-    judgement = with_witnesses(measured, data)
-    show_findings(judgement)
-    if judgement.findings:
+    show_findings(measured.judgement)
+    if measured.judgement.findings:
         raise typer.Exit(CONTRADICTED)
 
 

@@ -11,20 +11,23 @@ from pathlib import Path
 
 from bench.columns import Columns, rows_at, table_of
 from bench.judge.brackets import bracket, claim, verdict
-from bench.judge.conflict import Check, Claim, Conflict, Trust, blame
+from bench.judge.conflict import Check, Claim, Conflict, Result, Trust, blame
+from bench.judge.evidence import classes, consistent, tier
 from bench.judge.facts import Facts
-from bench.judge.finding import Finding, Judgement, Side, who
+from bench.judge.finding import Finding, Judgement, Replay, Replayed, Side, who
 from bench.judge.order import agreement, order
-from bench.judge.single import attained, consistent, duals, feasible, gap, solution
+from bench.judge.single import attained, duals, feasible, gap, solution
 from bench.row import Row
 
-__all__ = ["CHECKS", "Finding", "Judgement", "Side", "judge", "judge_columns", "who"]
+__all__ = ["CHECKS", "Finding", "Judgement", "Replay", "Replayed", "Side", "judge", "judge_columns", "who"]
 
 CHECKS: dict[str, tuple[str, Check]] = {
     "bracket": ("lower bounds against inputs in their ball", bracket),
     "claim": ("solvers' own bounds against these inputs", claim),
     "verdict": ("verified epsilons against witnesses", verdict),
     "consistent": ("verdicts against the row's own numbers", consistent),
+    "tier": ("tiers, safeties and proofs against the row's own evidence", tier),
+    "classes": ("verified rows against the classes of their network", classes),
     "order": ("bounds against the optima of tighter relaxations", order),
     "agreement": ("optima of different solvers against each other", agreement),
     "gap": ("gaps of what is called optimal", gap),
@@ -33,6 +36,9 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "solution": ("solutions against the model", solution),
     "feasible": ("statuses of models that have a solution", feasible),
 }
+
+
+OF_INPUTS = ("bracket", "claim", "verdict")  # what they find changes with the inputs that are believed
 
 
 def judge(rows: Sequence[Row], folders: Sequence[Path]) -> Judgement:
@@ -48,20 +54,53 @@ def judge(rows: Sequence[Row], folders: Sequence[Path]) -> Judgement:
     return judge_columns(Columns.of(table_of(rows)), lambda row: folders[row])
 
 
-def judge_columns(columns: Columns, folder_of: Callable[[int], Path]) -> Judgement:
-    """As `judge`, of rows as columns."""
+def judge_columns(columns: Columns, folder_of: Callable[[int], Path], replay: Replay | None = None) -> Judgement:
+    """As `judge`, of rows as columns.
+
+    Parameters
+    ----------
+    replay : callable, optional
+        Runs inputs of rows forward again: all witnesses before anything else, then whatever contradicts something.
+    """
     facts = Facts.of(columns, folder_of)
-    results = {name: check(facts) for name, (_, check) in CHECKS.items()}
-    conflicts = [(name, conflict) for name, result in results.items() for conflict in result.conflicts]
+    fixed = {name: check(facts) for name, (_, check) in CHECKS.items() if name not in OF_INPUTS}
+    wanted = {*facts.rows.index[facts.rows["verdict"] == "falsified"]} if replay else set()
+    replayed, asked = Replayed(), set[int]()
+    rejected: list[tuple[str, Conflict]] = []  # what false inputs contradicted
+    false = frozenset[int]()
+    voices = dict(enumerate(facts.rows["voice"]))
+    while True:
+        if replay and wanted - asked:
+            more = replay(sorted(wanted - asked))
+            replayed, asked = replayed + more, asked | wanted
+            facts = facts.replayed(more.confirmed, more.judgement.guilty)
+        results = fixed | {name: CHECKS[name][1](facts) for name in OF_INPUTS}
+        conflicts = [(name, conflict) for name in CHECKS for conflict in results[name].conflicts]
+        wanted = {claim.row for _, conflict in conflicts for claim in conflict.claims if claim.trust is Trust.SEEN}
+        if replay and wanted - asked:
+            continue
+        verdict = blame([conflict for _, conflict in conflicts], voices, facts.alone)
+        if not verdict.false_inputs:
+            break
+        rejected += [(name, conflict) for name, conflict in conflicts if verdict.rejects(conflict)]
+        facts, false = facts.without(verdict.false_inputs), false | verdict.false_inputs
+    return _judgement(columns, facts, results, [*conflicts, *rejected], verdict.guilty | false) + replayed.judgement
+
+
+def _judgement(
+    columns: Columns,
+    facts: Facts,
+    results: Mapping[str, Result],
+    conflicts: Sequence[tuple[str, Conflict]],
+    guilty: frozenset[int],
+) -> Judgement:
     about = rows_at(columns.table, {claim.row for _, conflict in conflicts for claim in conflict.claims})
-    solver_of = {index: row.solver or row.method for index, row in about.items()}
-    guilty = blame([conflict for _, conflict in conflicts], solver_of)
     findings = tuple(_finding(name, conflict, about, guilty) for name, conflict in conflicts)
-    return Judgement({name: result.tested for name, result in results.items()}, findings, facts.notes)
+    return Judgement({name: results[name].tested for name in CHECKS}, findings, facts.notes)
 
 
 def _finding(check: str, conflict: Conflict, rows: Mapping[int, Row], guilty: frozenset[int]) -> Finding:
-    wrong = _wrong(conflict, guilty)
+    wrong = conflict.wrong(guilty)
     about = rows[wrong[0].row]
     return Finding(
         check=check,
@@ -73,13 +112,6 @@ def _finding(check: str, conflict: Conflict, rows: Mapping[int, Row], guilty: fr
         tolerance=conflict.tolerance,
         message=conflict.message,
     )
-
-
-def _wrong(conflict: Conflict, guilty: frozenset[int]) -> list[Claim]:
-    """The claims of guilty rows; where one of them is a proof and another is not, the other alone."""
-    accused = [claim for claim in conflict.claims if claim.row in guilty and claim.trust is not Trust.INPUT]
-    least = min(claim.trust for claim in accused)
-    return [claim for claim in accused if claim.trust is least]
 
 
 def _side(claim: Claim, row: Row, guilty: bool) -> Side:

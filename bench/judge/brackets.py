@@ -9,28 +9,36 @@ another, margins at one epsilon against those at another, and verified epsilons 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bench.judge.conflict import Claim, Conflict, Result, Trust
-from bench.judge.facts import AGREEMENT, ANY, SET, Facts, lines_of, rounding
-from bench.verdict import REPLAY_ROUNDING, contradicted
+from bench.judge.facts import AGREEMENT, ANY, SET, Facts, lines_of, torn
 
 BALL = ["ball", "clip_low", "clip_high"]
+SAID = {
+    "input": {Trust.SEEN: "an input with margin", Trust.INPUT: "a replayed input with margin"},
+    "witness": {Trust.SEEN: "a witness with margin", Trust.INPUT: "a replayed witness with margin"},
+}
+UNSEEN = "; the input was not replayed here"  # where it contradicts a proof
 
 
 def bracket(facts: Facts) -> Result:
-    """Lower bounds, beyond what they must exceed to count, against inputs; the tolerance is that of the verdict."""
+    """Lower bounds against inputs, those of their own row first.
+
+    What is proven is never above an input's margin; a solver's word may be by its safety.
+    """
     message = "a lower bound above the margin of an input"
-    found = found_margins(facts)
-    results = []
-    for lines in (facts.lines[["row", "margin", "lower", "safety"]], _least_of_rows(facts)):
-        value, safety, least = lines["lower"].to_numpy(), lines["safety"].to_numpy(), _found(found, lines)
-        tolerance = np.maximum(safety, rounding(least))
-        results.append(_result(facts, lines, value, found, contradicted(value, least, safety), tolerance, message))
-    tested = sum(result.tested for result in results)
-    return Result(tested, [conflict for result in results for conflict in result.conflicts])
+    claims = _lower_bounds(facts)
+    own = claims[torn(facts.lines)[claims["line"].to_numpy()]]
+    own = own[own["value"] > own["own"] + own["safety"]]
+    inputs = [(line, Claim(line.row, SAID["input"][Trust.SEEN], line.upper, Trust.SEEN)) for line in lines_of(own)]
+    conflicts = [_conflict(message, line, found, line.safety + line.own - line.upper) for line, found in inputs]
+    rest = pd.concat([claims.drop(own.index), _least_of_rows(facts, claims)], ignore_index=True)
+    others = _against_found(facts, rest, message)
+    return Result(len(own) + others.tested, [*conflicts, *others.conflicts])
 
 
 def claim(facts: Facts) -> Result:
@@ -38,28 +46,27 @@ def claim(facts: Facts) -> Result:
 
     Only where a margin is the goal: the model of a counterexample has none beyond its limit, nor need its bound be one.
     """
-    found = found_margins(facts)
     owed = facts.where(facts.rows["owes_margins"]) & facts.lines["claimed"].notna().to_numpy()
-    lines = facts.lines[["row", "margin", "claimed", "safety"]][owed]
-    value = lines["claimed"].to_numpy()
-    tolerance = np.maximum(lines["safety"].to_numpy(), AGREEMENT * np.maximum(1.0, np.abs(value)))
-    wrong = value > _found(found, lines) + tolerance
-    return _result(
-        facts, lines, value, found, wrong, tolerance, "the solver's bound is above the margin of an input", "claim"
-    )
+    lines = facts.lines.loc[owed, ["row", "margin", "target", "claimed", "safety"]].rename(columns={"claimed": "value"})
+    safety = np.maximum(lines["safety"], facts.slack(lines, AGREEMENT, "value"))
+    claims = lines.assign(safety=safety, said="claim", trust=int(Trust.WORD))
+    return _against_found(facts, claims, "the solver's bound is above the margin of an input")
 
 
 def verdict(facts: Facts) -> Result:
-    """Verified epsilons against witnesses at a smaller or equal one: a margin below zero by more than rounding."""
+    """Verified epsilons against witnesses at a smaller or equal one, of any target that was asked."""
     rows = facts.rows[facts.rows["verdict"] == "verified"]
-    verified = rows[["question", *SET]].assign(row=rows.index, target=ANY)
-    witnesses = facts.inputs[facts.inputs["value"] < -REPLAY_ROUNDING].assign(target=ANY)
-    pairs = against_inputs(verified, witnesses)
+    trust = np.where(rows["tier"].eq("certified"), int(Trust.PROOF), int(Trust.WORD))
+    target = rows["target"].fillna(ANY).astype(np.int64)
+    verified = rows[["question", *SET]].assign(row=rows.index, target=target, trust=trust)
+    witnesses = facts.inputs[facts.inputs["most"] < 0]
+    anyone = witnesses[witnesses["target"] != ANY].assign(target=ANY)
+    pairs = against_inputs(verified, pd.concat([witnesses, anyone], ignore_index=True))
     conflicts = [
         Conflict(
-            "verified, but there is a witness",
-            (Claim(line.row, "verified"), Claim(line.input_row, "a witness with margin", line.found, Trust.INPUT)),
-            tolerance=REPLAY_ROUNDING,
+            "verified, but there is a witness" + _unseen(line),
+            (Claim(line.row, "verified", trust=Trust(line.trust)), _input(line, "witness")),
+            tolerance=line.most - line.found,
         )
         for line in lines_of(pairs)
     ]
@@ -67,70 +74,87 @@ def verdict(facts: Facts) -> Result:
 
 
 def found_margins(facts: Facts) -> pd.DataFrame:
-    """For each of the margins the least value `found` of an input in its set, NaN without one, and its `input_row`."""
+    """For each of the margins the input in its set that has the least one: see FOUND; NaN without one."""
     numbered = facts.margins.assign(margin=facts.margins.index)
     pairs = against_inputs(numbered, facts.inputs).set_index("margin")
-    return pairs[["found", "input_row"]].reindex(facts.margins.index)
+    return pairs[FOUND].reindex(facts.margins.index)
 
 
-def _found(found: pd.DataFrame, lines: pd.DataFrame) -> NDArray[np.float64]:
-    return np.asarray(found["found"].to_numpy()[lines["margin"].to_numpy()])
+FOUND = ["most", "found", "input_row", "input_trust"]
 
 
-def _least_of_rows(facts: Facts) -> pd.DataFrame:
+def _lower_bounds(facts: Facts) -> pd.DataFrame:
+    """What each line says that its margin is at least: what is proven, and what goes beyond that."""
+    lines = facts.lines.rename(columns={"most": "own"}).assign(line=np.arange(len(facts.lines)))
+    names = ["row", "margin", "target", "upper", "own", "line"]
+    proven = lines.loc[lines["certified"].notna(), [*names, "certified"]].rename(columns={"certified": "value"})
+    proven = proven.assign(safety=0.0, said="certified bound", trust=int(Trust.PROOF))
+    beyond = lines.loc[lines["lower"].notna() & ~(lines["lower"] <= lines["certified"])]
+    trust = np.where(beyond["proved"], int(Trust.PROOF), int(Trust.WORD))
+    others = beyond[[*names, "lower", "safety"]].rename(columns={"lower": "value"})
+    return pd.concat([others.assign(said="lower bound", trust=trust), proven], ignore_index=True)
+
+
+def _least_of_rows(facts: Facts, claims: pd.DataFrame) -> pd.DataFrame:
     """The least bound of each row that has one for every class, for inputs that are known by their least margin."""
-    lines = facts.lines.loc[facts.where(facts.rows["complete"]), ["row", "lower", "safety"]]
-    unbounded = lines.loc[lines["lower"].isna(), "row"].unique()
-    least = lines[lines["lower"] == lines.groupby("row")["lower"].transform("min")].drop_duplicates("row")
-    least = least[~least["row"].isin(unbounded)]
-    return least.assign(margin=facts.rows["least"].to_numpy()[least["row"].to_numpy()])
+    if facts.inputs.empty or not (facts.inputs["target"] == ANY).any():
+        return claims[:0]
+    count = len(facts.rows)
+    best = claims.assign(sure=claims["value"] - claims["safety"]).sort_values("sure", kind="stable")
+    best = best.drop_duplicates("line", keep="last")
+    bounded = np.bincount(best["row"], minlength=count) == np.bincount(facts.lines["row"], minlength=count)
+    least = best[(facts.rows["complete"].to_numpy() & bounded)[best["row"].to_numpy()]].drop_duplicates("row")
+    return pd.DataFrame(least).assign(margin=facts.rows["least"].to_numpy()[least["row"].to_numpy()], target=ANY)
 
 
 def against_inputs(lowers: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame:
-    """Each of `lowers` that has an input in its set, with the least margin `found` there and its `input_row`."""
+    """Each of `lowers` that has an input in its set, and the least input there: FOUND."""
     parts = []
     for (ball, low, high), held in lowers.groupby(BALL):
         inside = inputs[(inputs["ball"] <= ball) & (inputs["clip_low"] >= low) & (inputs["clip_high"] <= high)]
         parts.append(_least_up_to(held, inside))
-    return pd.concat([lowers[:0].assign(found=0.0, input_row=0), *parts], ignore_index=True)
+    return pd.concat([lowers[:0].assign(most=0.0, found=0.0, input_row=0, input_trust=0), *parts], ignore_index=True)
 
 
 def _least_up_to(held: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame:
     """For each line the least value of an input to the same question and target at no larger epsilon."""
     keys = ["question", "target"]
-    ordered = inputs.sort_values(["epsilon", "value"], kind="stable")
-    least = ordered.groupby(keys)["value"].cummin()
-    firsts = ordered["row"].where(ordered["value"] == least)  # the row that has the least value so far
+    ordered = inputs.sort_values(["epsilon", "most"], kind="stable").reset_index(drop=True)
+    least = ordered.groupby(keys)["most"].cummin()
+    firsts = ordered.index.to_series().where(ordered["most"] == least)  # the input that has the least value so far
+    place = firsts.groupby([ordered[key] for key in keys]).ffill().astype(int)
     steps = ordered[[*keys, "epsilon"]].assign(
-        found=least, input_row=firsts.groupby([ordered[key] for key in keys]).ffill()
+        most=least,
+        found=ordered["value"].to_numpy()[place],
+        input_row=ordered["row"].to_numpy()[place],
+        input_trust=ordered["trust"].to_numpy()[place],
     )
     pairs = pd.merge_asof(held.sort_values("epsilon", kind="stable"), steps, on="epsilon", by=keys)
-    return pairs.dropna(subset="found").astype({"input_row": int})
+    return pairs.dropna(subset="most").astype({"input_row": int, "input_trust": int})
 
 
-def _result(
-    facts: Facts,
-    lines: pd.DataFrame,
-    value: NDArray[np.float64],
-    found: pd.DataFrame,
-    wrong: NDArray[np.bool_],
-    tolerance: NDArray[np.float64],
-    message: str,
-    said: str = "lower bound",
-) -> Result:
-    tested = int((~np.isnan(value) & ~np.isnan(_found(found, lines))).sum())
-    pairs = lines[["row", "margin"]].assign(value=value, tolerance=tolerance)[wrong]
-    pairs = pairs.join(found, on="margin").join(facts.margins["target"], on="margin")
+def _against_found(facts: Facts, claims: pd.DataFrame, message: str) -> Result:
+    """Claims that a margin is at least a value, of which `safety` may be missing, against the inputs found."""
+    found = found_margins(facts).take(claims["margin"].to_numpy()).set_index(claims.index)
+    tested = int((claims["value"].notna() & found["most"].notna()).sum())
+    wrong = claims.join(found)[(claims["value"] > found["most"] + claims["safety"]).to_numpy()]
     conflicts = [
-        Conflict(
-            message,
-            (
-                Claim(line.row, said, line.value),
-                Claim(int(line.input_row), "an input with margin", line.found, Trust.INPUT),
-            ),
-            None if line.target == ANY else int(line.target),
-            line.tolerance,
-        )
-        for line in lines_of(pairs)
+        _conflict(message + _unseen(line), line, _input(line), line.safety + line.most - line.found)
+        for line in lines_of(wrong)
     ]
     return Result(tested, conflicts)
+
+
+def _conflict(message: str, line: Any, other: Claim, tolerance: float) -> Conflict:
+    claim = Claim(line.row, line.said, line.value, Trust(line.trust))
+    return Conflict(message, (claim, other), None if line.target == ANY else int(line.target), tolerance)
+
+
+def _input(line: Any, what: str = "input") -> Claim:
+    trust = Trust(int(line.input_trust))
+    return Claim(int(line.input_row), SAID[what][trust], line.found, trust)
+
+
+def _unseen(line: Any) -> str:
+    """What is to be said where the word of a row stands against a proof."""
+    return UNSEEN if line.trust == Trust.PROOF and line.input_trust == Trust.SEEN else ""

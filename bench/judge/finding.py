@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -143,7 +144,30 @@ class Judgement:
         return frozenset(side.row for finding in self.findings for side in finding.guilty)
 
     def __add__(self, other: Judgement) -> Judgement:
-        return Judgement(self.tested | other.tested, self.findings + other.findings, self.notes + other.notes)
+        tested = {name: self.tested.get(name, 0) + other.tested.get(name, 0) for name in self.tested | other.tested}
+        return Judgement(tested, self.findings + other.findings, self.notes + other.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of running inputs of rows forward again.
+
+    Attributes
+    ----------
+    confirmed : set of (int, int)
+        Rows and targets whose upper bound is the margin of the input that the row has.
+    judgement : Judgement
+        The rows whose input is not what they say.
+    """
+
+    confirmed: frozenset[tuple[int, int]] = frozenset()
+    judgement: Judgement = field(default_factory=Judgement)
+
+    def __add__(self, other: Replayed) -> Replayed:
+        return Replayed(self.confirmed | other.confirmed, self.judgement + other.judgement)
+
+
+Replay = Callable[[Collection[int]], Replayed]  # of the rows at these places
 
 
 def who(row: Row) -> str:

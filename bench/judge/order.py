@@ -9,7 +9,8 @@ relaxation made from the pre-activation bounds B:
 - LP(interval) <= LP(linear) <= LP(lp), LP(interval) <= LP(alpha): narrower bounds make narrower triangles, as long as
   the LP's own neurons reach no further. Bounds by MILPs may cut off more than that and settle a neuron that the LP lets
   have either sign: LP(milp) is above none of the others for certain;
-- everything <= MILP: it is exact, whatever the bounds that it was made from.
+- everything <= MILP: it is exact, whatever the bounds that it was made from. So is what is proven in any other way, are
+  the bounds of a search for a verdict, and those of methods that are not known here ("other").
 
 Neither of linear, alpha and dual contains another, as each has bounds of its own on the layers before.
 
@@ -28,7 +29,7 @@ from bench.judge.conflict import Claim, Conflict, Result, Trust
 from bench.judge.facts import AGREEMENT, ANY, Facts, lines_of
 from bench.verdict import DONE
 
-MILP = "milp"
+MILP, OTHER = "milp", "other"
 ABOVE = {  # each relaxation with those whose optimum is at least as large; the MILP, above all of them, is left out
     "interval": ("linear", "dual", "alpha", "lp interval", "lp linear", "lp alpha", "lp lp"),
     "linear": ("lp linear", "lp lp"),
@@ -40,10 +41,11 @@ ABOVE = {  # each relaxation with those whose optimum is at least as large; the 
     "lp lp": (),
     "lp milp": (),
     MILP: (),
+    OTHER: (),
 }
 PLACES = {node: place for place, node in enumerate(ABOVE)}
 ALIKE = ("lp interval", "lp linear", MILP)  # one model, or one optimum, whoever makes it: solvers must agree
-ROUNDING = 1e-9  # share of a margin, or of one: rigorous bounds differ in what they lose to rounding
+ROUNDING = 1e-9  # share of a margin, or of the scale: rigorous bounds differ in what they lose to rounding
 
 
 def order(facts: Facts) -> Result:
@@ -61,37 +63,43 @@ def agreement(facts: Facts) -> Result:
 
 
 def _noded(facts: Facts) -> pd.DataFrame:
-    """The lines that answer margins, each with its relaxation, the solver's word, and by how much that may be off.
+    """The lines with bounds, each with its relaxation, the solver's word, and by how much that may be off.
 
-    A query `maximum` answers the least margin of all targets alone: so do then the other rows, by their least one.
+    What is certified has a line of its own where it may say more. A query `maximum` answers the least margin of all
+    targets alone: so do then the other rows, by their least one.
     """
-    rows, node = facts.rows, _nodes(facts.rows)
-    asked = rows["owes_margins"] & rows["ball"].notna() & (node >= 0)  # nothing lies inside another ball
-    lines = facts.lines.loc[facts.where(asked), ["row", "margin", "lower", "safety", "claimed", "status"]]
-    row = lines["row"].to_numpy()
+    rows, told = facts.rows, facts.lines[facts.where(facts.rows["ball"].notna())]  # nothing lies inside another ball
+    row = told["row"].to_numpy()
     share = np.where(rows["by_solver"], AGREEMENT + rows["mip_gap"].fillna(0.0) * rows["method"].eq(MILP), ROUNDING)
+    # A MILP's bound without a safety is not its solver's, and how far that one's word may be off is not told.
+    of_milp = rows["method"].eq(MILP).to_numpy()[row]
+    spoken = rows["owes_margins"].to_numpy(dtype=bool)[row] & ~(of_milp & told["safety"].eq(0).to_numpy())
     lines = pd.DataFrame(
         {
             "row": row,
-            "margin": lines["margin"],
-            "node": node[row],
-            "value": lines["lower"],
-            "word": lines["claimed"].fillna(lines["lower"]),
-            "whole": lines["status"].isin(DONE),
-            "proved": lines["safety"].eq(0),
-            "slack": lines["safety"] + lines["lower"].abs().clip(lower=1.0) * share[row],
+            "margin": told["margin"],
+            "node": _nodes(rows)[row],
+            "value": told["lower"],
+            "word": told["claimed"].fillna(told["lower"]),
+            "whole": told["status"].isin(DONE) & spoken,
+            "proved": told["proved"],
+            "slack": told["safety"] + facts.slack(told, share[row]),
         },
         copy=False,
     )
-    maxima = rows["query"].eq("maximum").to_numpy()[row]
-    return pd.concat([lines[~maxima], _least(lines, maxima, rows)], ignore_index=True) if maxima.any() else lines
+    more = (told["certified"].notna() & ~(told["certified"] <= lines["value"])).to_numpy()
+    proven = lines[more].assign(value=told["certified"][more], node=PLACES[OTHER], whole=False, proved=True, slack=0.0)
+    maxima = rows["query"].eq("maximum").to_numpy(dtype=bool, na_value=False)[row]
+    least = [_least(lines, maxima, rows)] if maxima.any() else []
+    both: pd.DataFrame = pd.concat([lines[~maxima], proven, *least], ignore_index=True)
+    return both
 
 
 def _nodes(rows: pd.DataFrame) -> NDArray[np.int8]:
-    """Each row's relaxation, as its place in ABOVE; -1 for one that contains nothing for certain."""
+    """Each row's relaxation, as its place in ABOVE."""
     of_lp = "lp " + rows["bounds_used"].astype(object).fillna("unknown")
     names = rows["method"].astype(object).where(rows["method"] != "lp", of_lp)
-    return np.asarray(names.map(PLACES).fillna(-1), dtype=np.int8)
+    return np.asarray(names.where(rows["owes_margins"], OTHER).map(PLACES).fillna(PLACES[OTHER]), dtype=np.int8)
 
 
 def _least(lines: pd.DataFrame, of_maxima: NDArray[np.bool_], rows: pd.DataFrame) -> pd.DataFrame:

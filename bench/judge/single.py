@@ -26,7 +26,10 @@ def gap(facts: Facts) -> Result:
     rows = facts.rows
     of_rows = rows["method"].eq("milp") & rows["mip_gap"].notna() & rows["owes_margins"]
     asked = _lines(facts, of_rows, ["gap", "safety", "lower"], [OPTIMAL])
-    tolerance = _of(rows["mip_gap"], asked) + asked["safety"] / asked["lower"].abs().clip(lower=1.0)
+    asked = asked[asked["safety"] > 0]  # else its bound is not the solver's
+    # A gap is relative to the margin, or to one; what a solver was asked is relative to the scale too.
+    absolute = asked["safety"] + facts.slack(asked, 2 * _of(rows["mip_gap"], asked))  # its unit is a power of two
+    tolerance = np.fmax(_of(rows["mip_gap"], asked), absolute / asked["lower"].abs().clip(lower=1.0))
     wrong = asked.assign(value=asked["gap"], tolerance=tolerance)[~(asked["gap"] <= tolerance)]
     return _result(len(asked), wrong, "called optimal with a larger gap than asked", "relative gap")
 
@@ -36,7 +39,7 @@ def duals(facts: Facts) -> Result:
     of_rows = facts.rows["method"].eq("lp") & facts.rows["owes_margins"]
     asked = _lines(facts, of_rows, ["safety", "claimed", "lower"], [OPTIMAL])
     asked = asked[asked["safety"].eq(0)].dropna(subset=["claimed", "lower"])
-    tolerance = AGREEMENT * asked["claimed"].abs().clip(lower=1.0)
+    tolerance = facts.slack(asked, AGREEMENT, "claimed")
     wrong = asked.assign(value=asked["claimed"], tolerance=tolerance)[asked["claimed"] > asked["lower"] + tolerance]
     return _result(len(asked), wrong, "its duals do not certify the bound that it claims", "claim", "lower")
 
@@ -69,27 +72,10 @@ def attained(facts: Facts) -> Result:
     rows = facts.rows
     of_rows = rows["method"].eq("milp") & rows["owes_margins"] & rows["query"].ne("maximum").fillna(True)
     asked = _lines(facts, of_rows, ["lower", "upper", "gap", "safety"], DONE)
-    asked = asked.dropna(subset=["lower", "upper", "gap"])  # without a gap there is no solution
-    size = asked["upper"].abs().clip(lower=1.0)
-    tolerance = asked["safety"] + (AGREEMENT + _of(rows["mip_gap"].fillna(0.0), asked)) * size
+    asked = asked[asked["safety"] > 0].dropna(subset=["lower", "upper", "gap"])  # without a gap there is no solution
+    tolerance = asked["safety"] + facts.slack(asked, AGREEMENT + _of(rows["mip_gap"].fillna(0.0), asked), "upper")
     wrong = asked.assign(value=asked["lower"], tolerance=tolerance)[asked["upper"] > asked["lower"] + tolerance]
     return _result(len(asked), wrong, "no input that it found has the optimum that it claims", "optimum", "upper")
-
-
-def consistent(facts: Facts) -> Result:
-    """A verdict follows from the row's own numbers: every bound beyond its safety, or an input below zero."""
-    lines, count = facts.lines, len(facts.rows)
-    row = lines["row"].to_numpy()
-    beyond = lines["lower"] > lines["safety"].where(lines["told"], 0.0)
-    bounded, open_, refuted = np.zeros((3, count), dtype=bool)
-    bounded[row], open_[row[~beyond]], refuted[row[lines["upper"] < 0]] = True, True, True
-    verified, falsified = facts.rows["verdict"].eq("verified"), facts.rows["verdict"].eq("falsified")
-    not_carried = (verified & ~(bounded & ~open_)) | (falsified & ~refuted)
-    conflicts = [
-        Conflict("its own numbers do not carry its verdict", (Claim(int(row), str(facts.rows["verdict"][row])),))
-        for row in facts.rows.index[not_carried]
-    ]
-    return Result(int((verified | falsified).sum()), conflicts)
 
 
 def _lines(facts: Facts, of_rows: pd.Series[bool], names: list[str], statuses: Collection[str]) -> pd.DataFrame:

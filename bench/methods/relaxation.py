@@ -345,6 +345,7 @@ def _counters(encoding: Encoding, results: list[SolveResult]) -> dict[str, float
         "unstable": encoding.unstable_count,
         "active": encoding.active_count,
         "inactive": encoding.inactive_count,
+        "magnitude": float(encoding.magnitudes.max()),
         "solves": len(results),
     }
     for name in COUNTED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,16 +14,17 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from bench.columns import Columns, joined, scalars, starts
-from bench.judge import Judgement, judge_columns
+from bench.judge import Judgement, Replay, Replayed, judge_columns
 from bench.reading import read_table
 from bench.report.endings import CONTRADICTED, DECIDED, OUTCOMES, SKIPPED, SOLVED, UNMEASURED, ends, row_status
-from bench.row import QUESTION, TOLERANCES
+from bench.row import QUESTION, TOLERANCES, Row
 from bench.store import read_line, read_manifest
 
 __all__ = ["CONTRADICTED", "DECIDED", "OUTCOMES", "SKIPPED", "SOLVED", "UNMEASURED", "Run", "load_run", "load_runs"]
 
 INSTANCE = ["instance"]  # a number that stands for all of `bench.row.QUESTION`
 OF_TARGET = ["target", "lower", "upper", "status", "stage"]
+ReplayRows = Callable[[Iterable[tuple[int, Row, Path]]], Replayed]  # of each row its place, itself, its run's folder
 BY_STAGE = "stage_s."  # before the stage's name, in the columns of `tidy`
 
 
@@ -78,8 +79,24 @@ class Run:
         InputError
             The file cannot be read any more.
         """
-        _, start, length = self.places[index].tolist()
-        return read_line(self.folder_of(index), (start, length))
+        return _raw(self.folders, self.places[index])
+
+
+def _raw(folders: Sequence[Path], place: NDArray[np.int64]) -> str:
+    """The JSON text of the row at a place."""
+    folder, start, length = place.tolist()
+    return read_line(folders[folder], (start, length))
+
+
+def _replaying(folders: Sequence[Path], places: NDArray[np.int64], replay: ReplayRows | None) -> Replay | None:
+    """What replays rows, given their numbers alone."""
+    if replay is None:
+        return None
+
+    def told(row: int) -> tuple[int, Row, Path]:
+        return row, Row.from_json(_raw(folders, places[row])), folders[int(places[row, 0])]
+
+    return lambda rows: replay(map(told, rows))
 
 
 def load_run(folder: Path) -> Run:
@@ -87,8 +104,14 @@ def load_run(folder: Path) -> Run:
     return load_runs([folder])
 
 
-def load_runs(folders: Iterable[Path]) -> Run:
+def load_runs(folders: Iterable[Path], replay: ReplayRows | None = None) -> Run:
     """Read runs' folders, and judge all their rows together. A folder that is named twice counts once.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+    replay : callable, optional
+        Runs rows' inputs forward again, as `bench.witnesses.replay_inputs` does, before they count against others.
 
     Raises
     ------
@@ -104,12 +127,12 @@ def load_runs(folders: Iterable[Path]) -> Run:
     del read  # a million rows are a gigabyte
     pa.default_memory_pool().release_unused()
     of_run = np.repeat(np.arange(len(kept)), counts)
-    judgement = judge_columns(columns, lambda row: kept[int(of_run[row])])
+    places = np.column_stack([of_run, *(columns.table[name].to_numpy() for name in ("offset", "length"))])
+    judgement = judge_columns(columns, lambda row: kept[int(of_run[row])], _replaying(kept, places, replay))
     frame = without_belief(tidy(columns), judgement.guilty).assign(**_origins(kept, manifests, counts))
     frame = frame.assign(**_known_setups(frame))
     targets = by_target(columns, frame)
     gaps = bound_gaps(targets, len(frame)).where(answers_margins(frame))
-    places = np.column_stack([of_run, *(columns.table[name].to_numpy() for name in ("offset", "length"))])
     return Run(kept, frame.assign(bound_gap=gaps), targets, manifests, notes, judgement, places)
 
 

@@ -33,11 +33,13 @@ def verify_row(**values: Any) -> Row:
         "network_digest": "d1",
         "dataset": "mnist_test",
         "image": 0,
-        "label": 7,
+        "label": 0,
         "epsilon": 0.1,
         "clip": (0.0, 1.0),
         "method": method,
-        "verdict": "unknown",
+        "verdict": "falsified"
+        if any(value is not None and value < 0 for value in values.get("upper", ()))
+        else "unknown",
         "evidence": "not decided: target 2 has lower bound -1",
         "targets": [1, 2],
         "lower": [1.0, 0.5 if values.get("verdict") == "verified" else -1.0],
@@ -51,6 +53,8 @@ def verify_row(**values: Any) -> Row:
     if by_solver:
         row |= {"solver": "highs", "solver_version": "1.15.1"}
         row |= {name: SWITCHES[name][0] for name in applicable(method, goal)} | {"goal": goal_of(method, goal)}
+    else:
+        row |= {"certified": values.get("lower", row["lower"])}
     row |= values if by_solver else {name: value for name, value in values.items() if name not in ("solver", "status")}
     return Row(**{"cell": json.dumps(row, sort_keys=True)} | row)
 

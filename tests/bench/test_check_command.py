@@ -90,7 +90,7 @@ def test_a_finding_is_printed_with_who_where_values_and_tolerance(tmp_path: Path
     assert ended.code == CONTRADICTED
     assert (
         "bracket: linear (mnist_small, image 0, epsilon 0.1, target 1): a lower bound above the margin of an input: "
-        f"lower bound 4.5; an input with margin 4; tolerance 4e-09 [cell {'c' * 12}]"
+        f"certified bound 4.5; an input with margin 4; tolerance 0 [cell {'c' * 12}]"
     ) in ended.out
 
 
@@ -126,6 +126,35 @@ def test_a_row_that_says_otherwise_of_float32_is_found(falsified: Path, relubenc
     rewritten(falsified, lambda row: replace(row, witness_single=not row.witness_single))
     messages = {f["message"] for f in findings(relubench, falsified) if f["check"] == "witness"}
     assert messages == {"it says that its witness does not hold in float32"}
+
+
+def guilty_methods(found: list[dict[str, Any]]) -> set[str]:
+    return {side["who"].split()[0] for finding in found for side in finding["sides"] if side["guilty"]}
+
+
+def test_an_upper_bound_that_its_witness_does_not_have_accuses_its_row_alone(
+    falsified: Path, relubench: RunCommand
+) -> None:
+    said = {row.method: row.verdict for row in read_rows(falsified)[0]}
+    nothing: dict[str, Any] = {"status": ["time_limit"] * 9, **{name: [None] * 9 for name in ("lower", "certified")}}
+    nothing |= {"upper": [-50.0] * 9, "safety": [1e-6] * 9, "claimed": [None] * 9}
+    rewritten(falsified, lambda row: replace(row, **nothing))
+    found = findings(relubench, falsified)
+    assert guilty_methods(found) == {method for method, verdict in said.items() if verdict == "falsified"} < {*said}
+    assert {finding["message"] for finding in found} == {"its least upper bound is not the margin of its input"}
+
+
+def test_a_row_whose_witness_fails_accuses_no_other(falsified: Path, relubench: RunCommand) -> None:
+    rewritten(falsified, lambda row: replace(row, upper=[-50.0] * len(row.upper), lower=[None] * len(row.lower)))
+    with_witness(falsified, lambda point: point + 0.2)
+    assert "interval" not in guilty_methods(findings(relubench, falsified))
+
+
+def test_a_report_of_a_run_and_its_check_go_by_the_same_witnesses(falsified: Path, relubench: RunCommand) -> None:
+    with_witness(falsified, lambda point: point + 0.2)
+    ended = relubench("run", "suite.toml", "--out", "run")
+    assert ended.code == CONTRADICTED
+    assert "2 contradictions, of 2 rows that count as contradicted:" in ended.out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 
 from bench.judge import CHECKS, Judgement, judge
 from bench.judge.conflict import Claim, Conflict, Trust, blame
-from bench.judge.facts import AGREEMENT
+from bench.judge.facts import AGREEMENT, EXACT_SCHEMA, REPLAY_ROUNDING
 from bench.judge.single import VIOLATION
 from bench.row import Row
-from bench.verdict import REPLAY_ROUNDING
 from tests.bench.made_rows import attack_row, failed, verify_row
 
 SAFETY = 2e-6
@@ -32,7 +31,11 @@ def row(method: str = "milp", lower: Any = 1.0, upper: Any = 1.0, **values: Any)
         "gap": [None if proved else 0.0],
         "mip_gap": None if proved else 1e-6,
         "bounds_used": None if proved else values.get("bounds", "linear"),
+        "schema": EXACT_SCHEMA,
+        "counters": {"magnitude": 1.0},
     }
+    proven = {*(given | values)["safety"]} == {0.0}
+    given["certified"] = given["lower"] if proven else []
     return verify_row(method=method, **(given | values))
 
 
@@ -76,11 +79,13 @@ def test_a_cell_that_was_killed_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(("excess", "holds"), [(0.99, True), (1.01, False)])
-@pytest.mark.parametrize(("method", "tolerance"), [("milp", SAFETY)])
+@pytest.mark.parametrize(
+    ("method", "schema", "tolerance"), [("milp", EXACT_SCHEMA, SAFETY), ("interval", EXACT_SCHEMA - 1, REPLAY_ROUNDING)]
+)
 def test_a_lower_bound_may_exceed_an_input_by_its_safety(
-    method: str, tolerance: float, excess: float, holds: bool
+    method: str, schema: int, tolerance: float, excess: float, holds: bool
 ) -> None:
-    limit: dict[str, Any] = {"status": ["time_limit"]}
+    limit: dict[str, Any] = {"status": ["time_limit"], "schema": schema}
     rows = [row(method, 1.0 + excess * tolerance, 5.0, **limit), row("lp", -1.0, 1.0, **limit)]
     assert accused(*rows, check="bracket") == (set() if holds else {0})
 
@@ -114,7 +119,7 @@ def test_the_least_input_of_all_smaller_balls_counts() -> None:
     assert [side.value for side in finding.sides] == [1.5, 1.0]
     assert [(side.row, side.guilty) for side in finding.sides] == [(3, True), (1, False)]
     assert (finding.target, finding.image, finding.epsilon) == (1, 0, 0.1)
-    assert "an input with margin 1 by lp highs at epsilon 0.02; tolerance 1e-09" in str(finding)
+    assert "an input with margin 1 by lp highs at epsilon 0.02; tolerance 0" in str(finding)
 
 
 @pytest.mark.parametrize(("norm", "contained"), [("linf", True), ("l2", True), ("l1", True), ("l0", False)])
@@ -167,12 +172,15 @@ def test_what_a_solver_claims_is_held_against_inputs_though_its_bound_was_mended
     assert "claim" not in checks_of(row("milp", 1.0, 1.0, claimed=[claimed], goal="verdict"))
 
 
-@pytest.mark.parametrize(("margin", "wrong"), [(-1e-8, {0}), (-0.1 * REPLAY_ROUNDING, set())])
+@pytest.mark.parametrize(
+    ("margin", "schema", "wrong"),
+    [(-1e-300, EXACT_SCHEMA, {0}), (-1e-8, EXACT_SCHEMA - 1, {0}), (-0.1 * REPLAY_ROUNDING, EXACT_SCHEMA - 1, set())],
+)
 @pytest.mark.parametrize(("epsilon", "contained"), [(0.1, True), (0.05, True), (0.2, False)])
 def test_a_verified_epsilon_contradicts_witnesses_up_to_it(
-    margin: float, wrong: set[int], epsilon: float, contained: bool
+    margin: float, schema: int, wrong: set[int], epsilon: float, contained: bool
 ) -> None:
-    witness = row("interval", -9.0, margin, epsilon=epsilon, verdict="falsified")
+    witness = row("interval", -9.0, margin, epsilon=epsilon, verdict="falsified", schema=schema)
     rows = [row("milp", 3e-6, 5.0, verdict="verified", goal="verdict"), witness]
     assert accused(*rows, check="verdict") == (wrong if contained else set())
 
@@ -285,7 +293,7 @@ def test_a_query_of_the_maximum_answers_the_least_margin_alone() -> None:
 # Rows by themselves.
 
 
-@pytest.mark.parametrize(("gap", "holds"), [(1e-6 + 0.9 * SAFETY, True), (1e-6 + 1.1 * SAFETY, False), (None, False)])
+@pytest.mark.parametrize(("gap", "holds"), [(2e-6 + 0.9 * SAFETY, True), (2e-6 + 1.1 * SAFETY, False), (None, False)])
 def test_optimal_means_the_gap_that_was_asked(gap: float | None, holds: bool) -> None:
     assert accused(row(gap=[gap]), check="gap") == (set() if holds else {0})
     assert "gap" not in checks_of(row(gap=[gap], status=["time_limit"]))
@@ -362,4 +370,4 @@ WORD, PROOF, INPUT = Trust.WORD, Trust.PROOF, Trust.INPUT
     ],
 )
 def test_blame(conflicts: list[Conflict], guilty: set[int]) -> None:
-    assert blame(conflicts, {0: "a", 1: "b", 2: "c"}) == guilty
+    assert blame(conflicts, {0: "a", 1: "b", 2: "c"}).guilty == guilty

@@ -153,8 +153,13 @@ def test_the_best_answer_of_several_rows_is_shown_for_each_target(tmp_path: Path
 
 
 def test_missing_targets_say_why(tmp_path: Path) -> None:
-    licence: dict[str, Any] = {"lower": [None] * 9, "status": ["licence"] * 9, "evidence": "too large"}
-    rows = [margin_row(targets=[0], lower=[1.0], upper=[1.0], status=["optimal"], verdict="verified")]
+    licence: dict[str, Any] = {
+        "lower": [None] * 9,
+        "upper": [None] * 9,
+        "status": ["licence"] * 9,
+        "evidence": "too large",
+    }
+    rows = [margin_row(targets=[0], target=0, lower=[1.0], upper=[1.0], status=["optimal"], verdict="verified")]
     rows.append(margin_row(solver="gurobi", **licence))
     table = only(tables_of(tmp_path, rows))
     assert table.frame["ours"].tolist() == ["1.00", *["-"] * 8]

@@ -66,8 +66,9 @@ class Outcome:
     stage_s : dict of str to float
         Of `staged`: wall-clock seconds of each stage; of a MIP start from a witness: those of the attack.
     counters : dict of str to number
-        Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive) and, summed over targets, of the
-        solver's effort (solves, nodes, simplex_iterations, work); a solver that does not say leaves its key out.
+        Of the model (rows, columns, nonzeros, binaries, unstable, active, inactive, and magnitude: the largest term of
+        its objectives) and, summed over targets, of the solver's effort (solves, nodes, simplex_iterations, work); a
+        solver that does not say leaves its key out.
     trace : ndarray, shape (m, 4), float64
         How the MILPs' searches went, as far as the solver tells, a line with every change: target (-1 for all in one),
         seconds since its search began, the best solution's objective (infinite without one) and the dual bound (-inf

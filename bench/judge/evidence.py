@@ -12,9 +12,9 @@ from bench.verdict import DONE
 OF_VERDICT = {"verified": ("certified", "solver"), "falsified": ("float32", "float64", "exact")}
 # Of a falsified row's tier: what runs in floating point do not make of its witness, by the row's own field.
 AT_ODDS = {
-    "float32": {"float64_wrong": False, "float32_wrong": False},
-    "float64": {"float64_wrong": False, "float32_wrong": True},
-    "exact": {"float64_wrong": True},
+    "float32": {"witness_double": False, "witness_single": False},
+    "float64": {"witness_double": False, "witness_single": True},
+    "exact": {"witness_double": True},
 }
 
 

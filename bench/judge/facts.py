@@ -34,12 +34,13 @@ QUESTION = ["network_digest", "dataset", "image", "label"]
 SCALARS = [
     *("kind", *QUESTION, "epsilon", "norm", "method", "solver", "goal", "query", "mip_gap", "bounds", "bounds_used"),
     *("verdict", "violation", "error", "error_rate", "arrays", "target", "clip_low", "clip_high"),
-    *("schema", "tier", "float64_wrong", "float32_wrong"),
+    *("schema", "tier", "witness_double", "witness_single"),
 ]
 NORMS = {"l1": 0, "l2": 1, "linf": 2}  # of one radius, each ball lies inside those behind it
 SET = ["epsilon", "ball", "clip_low", "clip_high"]  # what a row's inputs lie in
 NEEDED = ("margin", "predictions", "labels", "indices")  # of an attack's arrays
 INPUT = ["row", "question", "target", "value", "most", "trust"]
+SHARE = 0.1  # of a model's largest term: so an ordinary network, of terms about ten, has a scale of one
 MAGNITUDE = "counter.magnitude"  # the largest term that a model's objectives may have
 Mask = NDArray[np.bool_]
 Numbers = NDArray[Any]
@@ -152,16 +153,16 @@ def _row_frame(columns: Columns) -> pd.DataFrame:
 
 
 def _scales(columns: Columns, frame: pd.DataFrame) -> Numbers:
-    """What each row's errors are relative to: the largest term of its model, where it says that.
+    """What each row's errors are relative to: a share of the largest term of its model, where it says that.
 
-    Else the usual one of the rows that ask the same; else the usual size of the margins at this image. One before
+    Else of the usual one of the rows that ask the same; else of the usual size of the margins at this image. One before
     schema 5: the tolerances of solvers were not scaled then.
     """
     upper = columns.lines["upper"].abs().groupby(columns.lines["row"]).max().reindex(frame.index)
     told = frame[MAGNITUDE].astype(float) if MAGNITUDE in frame else upper * np.nan
     usual = [values.groupby(frame["question"]).transform("median") for values in (told, upper)]
     sizes = told.fillna(usual[0]).fillna(usual[1]).fillna(1.0)
-    return np.where(frame["schema"] < EXACT_SCHEMA, 1.0, sizes)
+    return np.where(frame["schema"] < EXACT_SCHEMA, 1.0, SHARE * sizes)
 
 
 def _complete(columns: Columns, label: pd.Series[int]) -> Mask:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.judge.conflict import Claim, Conflict, Result, Trust
-from bench.judge.facts import AGREEMENT, Facts, lines_of
+from bench.judge.facts import AGREEMENT, SHARE, Facts, lines_of
 from bench.verdict import DONE
 
 OPTIMAL = "optimal"
@@ -28,7 +28,8 @@ def gap(facts: Facts) -> Result:
     asked = _lines(facts, of_rows, ["gap", "safety", "lower"], [OPTIMAL])
     asked = asked[asked["safety"] > 0]  # else its bound is not the solver's
     # A gap is relative to the margin, or to one; what a solver was asked is relative to the scale too.
-    absolute = asked["safety"] + facts.slack(asked, 2 * _of(rows["mip_gap"], asked))  # its unit is a power of two
+    # In units of a power of two next to the model's largest term.
+    absolute = asked["safety"] + facts.slack(asked, 1.5 / SHARE * _of(rows["mip_gap"], asked))
     tolerance = np.fmax(_of(rows["mip_gap"], asked), absolute / asked["lower"].abs().clip(lower=1.0))
     wrong = asked.assign(value=asked["gap"], tolerance=tolerance)[~(asked["gap"] <= tolerance)]
     return _result(len(asked), wrong, "called optimal with a larger gap than asked", "relative gap")

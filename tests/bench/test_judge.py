@@ -11,7 +11,7 @@ import pytest
 
 from bench.judge import CHECKS, Judgement, judge
 from bench.judge.conflict import Claim, Conflict, Trust, blame
-from bench.judge.facts import AGREEMENT, EXACT_SCHEMA, REPLAY_ROUNDING
+from bench.judge.facts import AGREEMENT, EXACT_SCHEMA, REPLAY_ROUNDING, SHARE
 from bench.judge.single import VIOLATION
 from bench.row import Row
 from tests.bench.made_rows import attack_row, failed, verify_row
@@ -32,7 +32,7 @@ def row(method: str = "milp", lower: Any = 1.0, upper: Any = 1.0, **values: Any)
         "mip_gap": None if proved else 1e-6,
         "bounds_used": None if proved else values.get("bounds", "linear"),
         "schema": EXACT_SCHEMA,
-        "counters": {"magnitude": 1.0},
+        "counters": {"magnitude": 1.0 / SHARE},
     }
     proven = {*(given | values)["safety"]} == {0.0}
     given["certified"] = given["lower"] if proven else []
@@ -293,7 +293,7 @@ def test_a_query_of_the_maximum_answers_the_least_margin_alone() -> None:
 # Rows by themselves.
 
 
-@pytest.mark.parametrize(("gap", "holds"), [(2e-6 + 0.9 * SAFETY, True), (2e-6 + 1.1 * SAFETY, False), (None, False)])
+@pytest.mark.parametrize(("gap", "holds"), [(15e-6 + 0.9 * SAFETY, True), (15e-6 + 1.1 * SAFETY, False), (None, False)])
 def test_optimal_means_the_gap_that_was_asked(gap: float | None, holds: bool) -> None:
     assert accused(row(gap=[gap]), check="gap") == (set() if holds else {0})
     assert "gap" not in checks_of(row(gap=[gap], status=["time_limit"]))

@@ -12,7 +12,7 @@ import pytest
 
 from bench.columns import Columns, table_of
 from bench.judge import Judgement, Replayed, judge_columns
-from bench.judge.facts import EXACT_SCHEMA
+from bench.judge.facts import EXACT_SCHEMA, SHARE
 from bench.row import Row
 from tests.bench.test_judge import accused, checks_of, judged, row, save_attack
 
@@ -21,7 +21,7 @@ SAFETY = 2e-6
 
 def rows_about(margin: float, scale: float = 1.0, **values: Any) -> list[Row]:
     """Honest rows about one margin, in units of `scale`: proofs below it, and what three solvers say."""
-    told: dict[str, Any] = {"counters": {"magnitude": scale}, **values}
+    told: dict[str, Any] = {"counters": {"magnitude": scale / SHARE}, **values}
     proofs = [("interval", None, 2.0), ("linear", None, 1.0), ("lp", "highs", 0.5), ("lp", "gurobi", 0.5)]
     rows = [
         row(method, (margin - loss) * scale, (margin + 3.0) * scale, solver=solver, safety=[0.0], **told)
@@ -91,7 +91,7 @@ def test_a_certified_bound_above_the_optimum_of_its_own_model_is_found() -> None
 
 VERIFIED: dict[str, Any] = {"verdict": "verified", "lower": [0.5], "upper": [0.5], "safety": [SAFETY]}
 FALSIFIED: dict[str, Any] = {"verdict": "falsified", "lower": [-0.5], "upper": [-0.5], "safety": [SAFETY]}
-FLOATS = ("float64_wrong", "float32_wrong")
+FLOATS = ("witness_double", "witness_single")
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ FLOATS = ("float64_wrong", "float32_wrong")
         ({**VERIFIED, "tier": "float32"}, False),
         ({**VERIFIED, "tier": "exact"}, False),
         ({**FALSIFIED, "tier": "float32", **dict.fromkeys(FLOATS, True)}, True),
-        ({**FALSIFIED, "tier": "float32", "float64_wrong": True, "float32_wrong": False}, False),
-        ({**FALSIFIED, "tier": "float32", "float64_wrong": False, "float32_wrong": True}, False),
-        ({**FALSIFIED, "tier": "float64", "float64_wrong": True, "float32_wrong": False}, True),
+        ({**FALSIFIED, "tier": "float32", "witness_double": True, "witness_single": False}, False),
+        ({**FALSIFIED, "tier": "float32", "witness_double": False, "witness_single": True}, False),
+        ({**FALSIFIED, "tier": "float64", "witness_double": True, "witness_single": False}, True),
         ({**FALSIFIED, "tier": "float64", **dict.fromkeys(FLOATS, True)}, False),
-        ({**FALSIFIED, "tier": "exact", "float64_wrong": False, "float32_wrong": True}, True),
-        ({**FALSIFIED, "tier": "exact", "float64_wrong": True}, False),
+        ({**FALSIFIED, "tier": "exact", "witness_double": False, "witness_single": True}, True),
+        ({**FALSIFIED, "tier": "exact", "witness_double": True}, False),
         ({**FALSIFIED, "tier": "solver"}, False),
         ({"verdict": "unknown", "tier": "certified", "certified": [0.5]}, False),
         ({**VERIFIED, "tier": "solver", "safety": [-1.0]}, False),

@@ -17,7 +17,8 @@ from bench import attack, verify
 from bench.choices import BY_PROPAGATION, SWITCHES, applicable, goal_of
 from bench.judge import judge
 from bench.row import Row
-from networks.layers import Array, LayerList
+from networks.instance import Clip
+from networks.layers import Array, LayerList, Linear, ReLU
 from solvers.backend import MIP_GAP
 from tests.networks.strategies import SEEDS, classifiers
 
@@ -40,11 +41,24 @@ def rows_of(network: LayerList, x: Array, label: int, solver: str, rng: np.rando
             if fits(method, solver, variant)
         ]
         for method, variant in asked:
-            outcome = verify(network, x, label, epsilon, method, solver, clip=clip, **variant)
-            said = {name: value for name, value in outcome.to_dict().items() if name in FIELDS}
-            made = {"cell": f"{method} {variant} {epsilon} {clip}", "kind": "verify", "network": "random", "image": 0}
-            more = {"network_digest": network.digest, "dataset": "random", "clip": clip, "mip_gap": MIP_GAP}
-            yield Row(**{**said, **made, **more, **outcome.switches})
+            yield verify_row_of(network, x, label, epsilon, method, solver, clip, variant)
+
+
+def verify_row_of(
+    network: LayerList,
+    x: Array,
+    label: int,
+    epsilon: float,
+    method: str,
+    solver: str,
+    clip: Clip | None,
+    variant: dict[str, Any],
+) -> Row:
+    outcome = verify(network, x, label, epsilon, method, solver, clip=clip, **variant)
+    said = {name: value for name, value in outcome.to_dict().items() if name in FIELDS}
+    made = {"cell": f"{method} {solver} {variant} {epsilon} {clip}", "kind": "verify", "network": "random", "image": 0}
+    more = {"network_digest": network.digest, "dataset": "random", "clip": clip, "mip_gap": MIP_GAP}
+    return Row(**{**said, **made, **more, **outcome.switches})
 
 
 def fits(method: str, solver: str, variant: dict[str, Any]) -> bool:
@@ -91,3 +105,38 @@ def test_honest_rows_contradict_nothing(solver: str, network: LayerList, seed: i
     assert [str(finding) for finding in judgement.findings] == []
     assert judgement.notes == ()
     assert all(count > 0 for name, count in judgement.tested.items() if name != "verdict"), judgement.tested
+
+
+ASKED = [
+    *((method, "highs") for method in (*BY_PROPAGATION, "staged")),
+    *(("lp", solver) for solver in ("highs", "gurobi", "cbc", "cvxpy:CLARABEL")),
+    *(("milp", solver) for solver in ("highs", "gurobi", "cbc")),
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("scale", [1e-10, 1e4, "by neuron"])
+def test_honest_rows_of_scaled_networks_contradict_nothing(scale: float | str, seed: int) -> None:
+    """Logits of any size, and neurons whose sizes lie far apart, where solvers are less exact."""
+    network = scaled_network(scale, np.random.default_rng(seed + 3))
+    x = np.random.default_rng(seed).uniform(size=3)
+    label = int(network.forward(x[None])[0].argmax())
+    rows = [
+        verify_row_of(network, x, label, epsilon, method, solver, (0.0, 1.0), {})
+        for epsilon in (0.01, 0.2)
+        for method, solver in ASKED
+    ]
+    judgement = judge(rows, [Path()] * len(rows))
+    assert [str(finding) for finding in judgement.findings] == []
+    assert judgement.tested["order"] > 0 < judgement.tested["agreement"]
+
+
+def scaled_network(scale: float | str, rng: np.random.Generator) -> LayerList:
+    weights = [rng.normal(size=shape) for shape in ((6, 3), (6, 6), (3, 6))]
+    biases = [rng.normal(size=count) for count in (6, 6, 3)]
+    if isinstance(scale, str):
+        weights = [weight * 10.0 ** rng.integers(-4, 5, size=(len(weight), 1)) for weight in weights]
+    else:
+        weights[2], biases[2] = weights[2] * scale, biases[2] * scale
+    hidden = [part for pair in zip(weights[:2], biases[:2], strict=True) for part in (Linear(*pair), ReLU())]
+    return LayerList((3,), (*hidden, Linear(weights[2], biases[2])))

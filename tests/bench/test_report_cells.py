@@ -142,7 +142,7 @@ def test_of_a_row_that_lacks_fields_they_are_as_they_mostly_are(tmp_path: Path) 
 
 def test_the_best_bound_is_shown_and_of_one_that_was_to_show_a_sign_the_sign(tmp_path: Path) -> None:
     rows = [
-        verify_row(lower=[1.0, -3.0], certified=[0.5, 0.25]),
+        verify_row(lower=[1.0, -3.0], certified=[0.5, 0.25], status=["time_limit"] * 2),
         verify_row(image=1, goal="verdict", verdict="verified", lower=[2.3e-5, 2.3e-5]),
         verify_row(image=2, goal="verdict", lower=[2.3e-5, -4.0]),
     ]

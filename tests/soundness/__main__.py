@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.soundness.hostile import FAMILIES
 from tests.soundness.hunt import again, hunt, save, table
 
 
@@ -19,7 +21,7 @@ def main() -> int:
     if arguments.again:
         return _again(arguments.again)
     begin, answers, faulty = time.perf_counter(), [], 0
-    indices = range(arguments.networks) if arguments.network is None else [arguments.network]
+    indices = _indices(arguments)
     for found in hunt(arguments.seed, indices, arguments.jobs):
         answers += found
         for answer in found:
@@ -41,11 +43,22 @@ def _again(paths: list[Path]) -> int:
     return 1 if any(answer.faults for answer in answers) else 0
 
 
+def _indices(arguments: argparse.Namespace) -> Sequence[int]:
+    """The networks that are asked for: one, or so many of all families or of one."""
+    if arguments.network is not None:
+        return [arguments.network]
+    if arguments.family is None:
+        return range(arguments.networks)
+    first = list(FAMILIES).index(arguments.family)
+    return range(first, first + arguments.networks * len(FAMILIES), len(FAMILIES))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soundness", description=__doc__)
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--network", type=int, help="only the network of that number")
+    parser.add_argument("--family", choices=FAMILIES, help="only networks of that family")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, default=Path("results/soundness"), help="folder of what went wrong")
     parser.add_argument(

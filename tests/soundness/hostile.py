@@ -195,6 +195,24 @@ def hidden_corner(rng: Rng) -> Question:
     return Question(LayerList((size,), layers), Ball(image, radius, clip), (high,) * size)
 
 
+def decoy(rng: Rng) -> Question:
+    """A hidden corner, and pairs of neurons that cancel exactly, which draw linear bounds and attacks elsewhere."""
+    size, width = int(rng.integers(2, 5)), int(rng.integers(1, 3))
+    corner, low, high = rng.integers(0, 2, size), 0.25, 0.75
+    slope, fires = 10.0 ** rng.uniform(0, 7), 10.0 ** rng.uniform(-5, 0)
+    sign = 2.0 * corner - 1.0
+    away = -sign[None] + 0.3 * rng.normal(size=(width, size))
+    at_corner = np.where(corner, high, low)
+    trigger = (slope * sign, fires - slope * float(sign @ at_corner))
+    drawn = (np.repeat(away, 2, axis=0), np.repeat(-away @ np.full(size, 0.5), 2))
+    first = (np.vstack([trigger[0], *drawn[0]]), np.array([trigger[1], *drawn[1]]))
+    pull = 10.0 ** rng.uniform(1, 3)
+    last = [[-3.0 / fires, *([pull, -pull] * width)], [0.0] * (1 + 2 * width)]
+    passed = [(np.eye(1 + 2 * width), np.zeros(1 + 2 * width))] * int(rng.integers(0, 3))
+    layers = dense(first, *passed, (last, [1.0, 0.0]))
+    return Question(LayerList((size,), layers), Ball((0.5,) * size, 0.25, UNIT), tuple(at_corner.tolist()))
+
+
 def growth(rng: Rng) -> Question:
     """A trifle that no single weight shows: it shrinks tenfold a layer, and then grows tenfold a layer.
 
@@ -424,6 +442,7 @@ FAMILIES: dict[str, Callable[[Rng], Question]] = {
         apart,
         backdoor,
         hidden_corner,
+        decoy,
         growth,
         deep,
         large_bias,

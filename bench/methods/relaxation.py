@@ -23,7 +23,7 @@ from solvers.encode import encode
 from solvers.encoding import Encoding, objective_at_most
 from solvers.linear_model import LinearModel
 from solvers.registry import get
-from solvers.result import SolveResult, Status
+from solvers.result import BOUNDING, SolveResult, Status
 from solvers.safety import Tolerance, enough
 
 SOURCES = {True: "LP relaxation by {}", False: "MILP dual bound by {}"}
@@ -188,7 +188,8 @@ class _Search:
         believed, certified = (bound * scale for bound in lower_bound(model, result, box, exact=self.settings.exact))
         limit, safety = self._limit(index), self._safety(index)
         if by_row:  # of a model without the points above the limit, which bounds the others by that at most
-            excluded = result.status in NO_SOLUTION or believed >= limit
+            searched = result.status in BOUNDING and result.dual_bound * scale >= limit  # infinite where all is pruned
+            excluded = result.status in NO_SOLUTION or searched
             believed = limit if excluded else min(believed, limit)
         if certifies and math.isfinite(certified):
             # Less what the objective's own numbers may be off by, rounded down.

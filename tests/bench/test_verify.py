@@ -450,6 +450,13 @@ def test_a_bound_counts_only_where_the_status_lets_a_search_have_one(status: Sta
 
 
 @pytest.mark.usefixtures("backends")
+def test_a_search_that_pruned_all_of_a_row_has_shown_that_there_is_none_below_it() -> None:
+    LyingSession.lie = {"status": Status.TARGET_REACHED, "dual_bound": math.inf, "x": None, "row_duals": None}
+    outcome = ask(solver="lying", goal="verdict", bounds="interval")
+    assert (outcome.verdict, outcome.tier) == (Verdict.VERIFIED, Tier.SOLVER)
+
+
+@pytest.mark.usefixtures("backends")
 def test_an_lps_bound_counts_as_far_as_its_duals_prove_it() -> None:
     honest = verify("mnist_small", *image_of(0), 0.01, "lp", "highs", targets=[3])
     LyingSession.lie = {"dual_bound": float(honest.lower[0]) + 0.1}

@@ -107,9 +107,14 @@ def _least(lines: pd.DataFrame, of_maxima: NDArray[np.bool_], rows: pd.DataFrame
     row = lines["row"].to_numpy()
     least, complete = rows["least"].to_numpy()[row], rows["complete"].to_numpy()[row]
     asked = lines[np.isin(least, np.unique(least[of_maxima])) & complete]
-    whole = asked["whole"].groupby(asked["row"]).transform("all") & asked["word"].notna()
-    ordered = asked.assign(whole=whole).sort_values("word", na_position="first", kind="stable")
-    firsts: pd.DataFrame = ordered.drop_duplicates("row")
+    by_row = asked.groupby("row")
+    whole = by_row["whole"].transform("all") & asked["word"].notna()
+    # What is proven of a target may be above the one word on all of them: the row's least bound is its own least.
+    value = (
+        by_row["value"].transform("min").where(by_row["value"].transform("count") == by_row["value"].transform("size"))
+    )
+    ordered = asked.assign(whole=whole, value=value, proved=by_row["proved"].transform("all"))
+    firsts: pd.DataFrame = ordered.sort_values("word", na_position="first", kind="stable").drop_duplicates("row")
     return firsts.assign(margin=rows["least"].to_numpy()[firsts["row"].to_numpy()])
 
 

@@ -288,6 +288,9 @@ def test_a_query_of_the_maximum_answers_the_least_margin_alone() -> None:
     both: dict[str, Any] = {"targets": [1, 2], "safety": [SAFETY] * 2, "gap": [0.0] * 2, "query": "maximum"}
     assert checks_of(each, row("milp", **both, lower=[1.0, 1.0], upper=[3.0, 1.0])) == set()
     assert "agreement" in checks_of(each, row("milp", **both, lower=[0.9, 0.9], upper=[3.0, 1.0]))
+    # Of a target more may be proven than the solver says of all together.
+    more: dict[str, Any] = {"certified": [2.0, None], "claimed": [1.0, 1.0], "safety": [0.0, SAFETY]}
+    assert checks_of(each, row("milp", **both | more, lower=[2.0, 1.0], upper=[3.0, 1.0])) == set()
 
 
 # Rows by themselves.

@@ -104,7 +104,9 @@ def test_honest_rows_contradict_nothing(solver: str, network: LayerList, seed: i
         judgement = judge(rows, [folder] * len(rows))
     assert [str(finding) for finding in judgement.findings] == []
     assert judgement.notes == ()
-    assert all(count > 0 for name, count in judgement.tested.items() if name != "verdict"), judgement.tested
+    # Without a verified row, or one whose MILP says more than what is proven, some have nothing to test.
+    idle = {name for name, count in judgement.tested.items() if not count}
+    assert idle <= {"verdict", "classes", "gap", "attained"}, judgement.tested
 
 
 ASKED = [

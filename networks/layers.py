@@ -398,9 +398,13 @@ def _settings(layer: Layer) -> dict[str, Any]:
 
 
 def _torch_module(kind: type[torch.nn.Module], layer: Linear | Conv2d, **settings: Any) -> torch.nn.Module:
-    """A float64 module with the layer's parameters; `skip_init` leaves torch's random numbers alone."""
+    """A float64 module with the layer's parameters; torch's random numbers stay as they were.
+
+    `torch.nn.utils.skip_init` would do without any, but imports sympy, which takes longer than a verification.
+    """
     import torch
 
-    module: torch.nn.Module = torch.nn.utils.skip_init(kind, **settings, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        module: torch.nn.Module = kind(**settings, dtype=torch.float64)
     module.load_state_dict({name: torch.tensor(getattr(layer, name).copy()) for name in PARAMETERS})
     return module

@@ -88,4 +88,4 @@ def test_a_report_imports_neither_torch_nor_a_solver(tmp_path: Path) -> None:
 def test_measuring_bounds_without_a_solver_imports_none() -> None:
     code = "from bench.cli import main; main()"
     modules = imported(code, "verify", "mnist_small", "-e", "0.01", "-m", "interval", "--json")
-    assert modules.isdisjoint({*SOLVERS, "pandas", "matplotlib"})
+    assert modules.isdisjoint({*SOLVERS, "pandas", "matplotlib", "sympy"})

@@ -142,7 +142,7 @@ def test_any_run_shows_its_attacks_and_the_inputs_that_falsify(tmp_path: Path) -
     attack, falsified = section.figures
     assert attack.title == "pgd_linf, own, epsilon 0.2"
     assert "18 images, 9 misclassified, predicted 2 for 1, 4 for 3" in attack.text
-    assert falsified.text.endswith(": 2 images, 2 misclassified, predicted 3 for 7, 3 for 7.")
+    assert falsified.text.endswith(": 2 images, 2 misclassified, predicted 3 for 0, 3 for 0.")
     assert all(isinstance(figure.chart, bytes) and figure.chart.startswith(PNG) for figure in section.figures)
 
 

@@ -205,7 +205,9 @@ class Session(ABC):
         begin = time.perf_counter()
         result = self._solve(limits)
         solve_s = time.perf_counter() - begin
-        bound = result.dual_bound if result.status in BOUNDING | {Status.INFEASIBLE} else -math.inf
+        bound = result.dual_bound
+        if result.status not in BOUNDING | {Status.INFEASIBLE} or math.isnan(bound):
+            bound = -math.inf
         result = replace(result, dual_bound=bound, build_s=self._build_s, solve_s=solve_s)
         result = replace(result, trace=_ended(result, solve_s))
         self._build_s = 0.0

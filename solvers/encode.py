@@ -42,7 +42,7 @@ from networks.lowering import Affine, BoundsPair, LoweredNetwork
 from solvers.encoding import NONE, Encoding, Indices, Neurons
 from solvers.formulation import Formulation
 from solvers.linear_model import LinearModel
-from solvers.scaling import near_one, power_of_two
+from solvers.scaling import SMALLEST_SHARE, near_one, power_of_two
 
 Mask = NDArray[np.bool_]
 BIG_M_ROUNDING = 1e-12  # relative: M_t is a difference of two bounds
@@ -91,6 +91,7 @@ def encode(
     flat = np.ravel(box[0]), np.ravel(box[1])
     scaled = near_one(network, flat, pre_activations)
     network, largest = scaled.network, scaled.reaches
+    _check_representable(*(part for affine in network.affines for part in (affine.A.data, affine.b)))
     build = _Build()
     previous = build.columns(*scaled.box)
     neurons = []
@@ -100,7 +101,7 @@ def encode(
     with np.errstate(over="ignore", invalid="ignore"):
         margin_rows, margin_offsets = np.asarray(margins @ network.last.A), margins @ network.last.b
         errors = _objective_errors(margins, network.last, largest[-1])
-        magnitudes = np.maximum(np.abs(margin_rows * largest[-1]).max(axis=1, initial=0.0), np.abs(margin_offsets))
+        magnitudes = _magnitudes(margin_rows, margin_offsets, largest[-1])
     _check_representable(margin_rows, margin_offsets, errors, magnitudes)
     rows, offsets, choices, big_m = margin_rows, margin_offsets, np.empty(0, np.int32), 0.0
     if formulation.query == "maximum":
@@ -126,6 +127,13 @@ def encode(
     )
 
 
+def _magnitudes(rows: Array, offsets: Array, largest: Array) -> Array:
+    """The largest term of each margin, shape (k,), and at least a share of its largest coefficient."""
+    terms = np.abs(rows * largest).max(axis=1, initial=0.0)
+    least = SMALLEST_SHARE * np.abs(rows).max(axis=1, initial=0.0)
+    return np.asarray(np.maximum(np.maximum(terms, least), np.abs(offsets)))
+
+
 def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
     """Bounds, shape (k,), on the rounding of `margins @ A` and `margins @ b` times outputs of at most `largest`.
 
@@ -142,9 +150,9 @@ def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
 
 
 def _check_representable(*parts: Array) -> None:
-    """Raise NumericsError where the numbers of the margins have overflowed."""
+    """Raise NumericsError where numbers of the model have overflowed."""
     if not all(np.isfinite(part).all() for part in parts):
-        raise NumericsError("the margins leave the range of doubles; expected smaller weights or a smaller input box")
+        raise NumericsError("the model leaves the range of doubles; expected smaller weights or a smaller input box")
 
 
 def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:

@@ -133,16 +133,17 @@ class LinearModel:
     def violation(self, x: Array) -> float:
         """The largest violation by `x` of a row, a bound, integrality, a set or an indicator; NaN where `x` has NaN."""
         binary, value, zero = self.indicators.T
-        activity = self.A @ x
-        parts = [
-            self.row_lower - activity,
-            activity - self.row_upper,
-            self.col_lower - x,
-            x - self.col_upper,
-            np.abs(x - np.round(x))[self.integer],
-            np.abs(x[self.sos1]).min(axis=1),
-            np.abs(x[zero])[np.round(x[binary]) == value],
-        ]
+        with np.errstate(over="ignore", invalid="ignore"):
+            activity = self.A @ x
+            parts = [
+                self.row_lower - activity,
+                activity - self.row_upper,
+                self.col_lower - x,
+                x - self.col_upper,
+                np.abs(x - np.round(x))[self.integer],
+                np.abs(x[self.sos1]).min(axis=1),
+                np.abs(x[zero])[np.round(x[binary]) == value],
+            ]
         return float(np.max(np.concatenate([np.zeros(1), *parts])))
 
     def write_mps(self, path: str | Path) -> None:

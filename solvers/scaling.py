@@ -19,8 +19,8 @@ from networks.lowering import Affine, BoundsPair, LoweredNetwork, Rounding
 SMALLEST_ORDINARY, LARGEST_ORDINARY = 2.0**-4, 2.0**10  # sizes at which solvers' tolerances mean what they say
 SMALLEST_INPUT = 2.0**-10  # of the inputs, so that the dark pixels of an image stay as they are
 LARGEST_EXPONENT = 500  # of a unit, so that the quotient of two of them is a double
-# A neuron smaller than this share of its terms is what their cancellation leaves: a smaller unit would only blow up
-# its weights.
+# A neuron smaller than this share of its weights is dead, or what a cancellation leaves: a smaller unit would only blow
+# the weights up.
 SMALLEST_SHARE = 2.0**-30
 SMALLEST_WIDTH = 2.0**-30  # of a neuron's bounds, in its unit
 
@@ -76,25 +76,29 @@ def reaches(box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> list[Arra
 
 def near_one(network: LoweredNetwork, box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> Scaled:
     """Scale a network by what the box and the bounds on its ReLUs' inputs, all flat, allow its numbers to be."""
-    reached = reaches(box, pre_activations)
-    units = [powers_of_two(reached[0], SMALLEST_INPUT)]
-    for affine, bounds, reach in zip(network.hidden, pre_activations, reached, strict=False):
-        units.append(powers_of_two(_sizes(affine, bounds, reach)))
+    units = [powers_of_two(size(box), SMALLEST_INPUT)]
+    for affine, bounds in zip(network.hidden, pre_activations, strict=True):
+        units.append(powers_of_two(_sizes(affine, bounds, units[-1])))
     targets = [*units[1:], np.ones(len(network.last.b))]
     affines = tuple(_scaled(*step) for step in zip(network.affines, targets, units, strict=True))
     scaled = [_outwards(pair, unit) for pair, unit in zip([box, *pre_activations], units, strict=True)]
     return Scaled(LoweredNetwork(affines), scaled[0], [_not_too_narrow(pair) for pair in scaled[1:]], units)
 
 
-def _sizes(affine: Affine, bounds: BoundsPair, reach: Array) -> Array:
-    """The sizes of neurons by their bounds, or by their terms where next to nothing is left of those."""
+def _sizes(affine: Affine, bounds: BoundsPair, units: Array) -> Array:
+    """The sizes of neurons by their bounds, and by a share of their weights where next to nothing is left of those.
+
+    `units`, shape (in,), are those of the map's inputs.
+    """
     sizes, data = size(bounds), affine.A.data
     with np.errstate(over="ignore", invalid="ignore"):
-        most = max(data.max(initial=0.0), -data.min(initial=0.0)) * reach.max(initial=0.0) * affine.A.shape[1]
+        most = max(data.max(initial=0.0), -data.min(initial=0.0)) * units.max(initial=0.0)
         small = np.flatnonzero(~(sizes >= SMALLEST_SHARE * (most + np.abs(affine.b))))
         if small.size:
-            terms = abs(affine.A[small]) @ reach + np.abs(affine.b[small])
-            sizes[small] = np.maximum(sizes[small], SMALLEST_SHARE * terms)
+            weights = abs(affine.A[small])
+            weights.data *= units[weights.indices]
+            largest = np.maximum(weights.max(axis=1).toarray().ravel(), np.abs(affine.b[small]))
+            sizes[small] = np.maximum(sizes[small], SMALLEST_SHARE * largest)
     return sizes
 
 

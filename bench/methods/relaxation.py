@@ -15,6 +15,7 @@ from bench.methods.bounding import SOURCES as BOUNDS_SOURCES
 from bench.methods.bounding import Bounded
 from bench.methods.question import Question
 from bench.methods.settings import Settings
+from bench.replay import replay
 from networks.errors import NumericsError
 from networks.layers import Array
 from solvers.backend import Session, SolverOptions
@@ -116,8 +117,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         instance = self.question.instance
-        with np.errstate(over="ignore", invalid="ignore"):
-            margins = instance.margins @ self.question.network.forward(instance.image[None])[0]
+        margins = replay(self.question.network, instance, instance.image[None])[0]
         self.image_margins = margins.min(keepdims=True) if self.encoding.choices.size else margins
 
     def run(self) -> list[_Found]:
@@ -144,7 +144,11 @@ class _Search:
         left, as there is nothing to exclude then.
         """
         asked = self._verdict_wanted and self.settings.stop == "row" and not self.settings.relaxation
-        return asked and self._limit(index) < self.image_margins[index]
+        return asked and self._can_verify(index)
+
+    def _can_verify(self, index: int) -> bool:
+        """Whether any bound could be enough: the image's own margin is one that no bound is above."""
+        return bool(self._limit(index) < self.image_margins[index])
 
     def _order(self) -> list[int]:
         """For a verdict the hardest targets first: one that is falsified spares the others."""
@@ -243,9 +247,10 @@ class _Search:
             return self._run(session, end)
         above = enough(self._safety(index), scale)
         below = min(above, WITNESS_DEPTH * max(1.0, float(self.encoding.magnitudes[index]) / scale))
-        result = self._run(session, end, stop_below=-below, stop_above=above)
+        stop_above = {"stop_above": above} if self._can_verify(index) else {}
+        result = self._run(session, end, stop_below=-below, **stop_above)
         if result.status is Status.TARGET_REACHED and result.dual_bound < above and not self._is_witness(result):
-            return self._run(session, end, stop_above=above)
+            return self._run(session, end, **stop_above)
         return result
 
     def _run(self, session: Session, end: float, **stops: float) -> SolveResult:

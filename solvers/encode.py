@@ -42,7 +42,7 @@ from networks.lowering import Affine, BoundsPair, LoweredNetwork
 from solvers.encoding import NONE, Encoding, Indices, Neurons
 from solvers.formulation import Formulation
 from solvers.linear_model import LinearModel
-from solvers.scaling import SMALLEST_SHARE, near_one, power_of_two
+from solvers.scaling import LARGEST_EXPONENT, SMALLEST_SHARE, near_one, power_of_two
 
 Mask = NDArray[np.bool_]
 BIG_M_ROUNDING = 1e-12  # relative: M_t is a difference of two bounds
@@ -91,7 +91,7 @@ def encode(
     flat = np.ravel(box[0]), np.ravel(box[1])
     scaled = near_one(network, flat, pre_activations)
     network, largest = scaled.network, scaled.reaches
-    _check_representable(*(part for affine in network.affines for part in (affine.A.data, affine.b)))
+    _check_representable(scaled.in_range)
     build = _Build()
     previous = build.columns(*scaled.box)
     neurons = []
@@ -102,7 +102,7 @@ def encode(
         margin_rows, margin_offsets = np.asarray(margins @ network.last.A), margins @ network.last.b
         errors = _objective_errors(margins, network.last, largest[-1])
         magnitudes = _magnitudes(margin_rows, margin_offsets, largest[-1])
-    _check_representable(margin_rows, margin_offsets, errors, magnitudes)
+    _check_representable(np.isfinite(errors).all() and magnitudes.max() <= 2.0**LARGEST_EXPONENT)
     rows, offsets, choices, big_m = margin_rows, margin_offsets, np.empty(0, np.int32), 0.0
     if formulation.query == "maximum":
         unit, choices, previous, big_m = _add_maximum(build, rows, offsets, errors, previous, margin_bounds)
@@ -149,9 +149,9 @@ def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
     return np.asarray(rounded + np.abs(margins) @ last.slack(largest) * (1.0 + error))
 
 
-def _check_representable(*parts: Array) -> None:
-    """Raise NumericsError where numbers of the model have overflowed."""
-    if not all(np.isfinite(part).all() for part in parts):
+def _check_representable(in_range: bool | np.bool_) -> None:
+    """Raise NumericsError where numbers of the model have overflowed, or have no unit in which they are near one."""
+    if not in_range:
         raise NumericsError("the model leaves the range of doubles; expected smaller weights or a smaller input box")
 
 

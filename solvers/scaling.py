@@ -45,6 +45,13 @@ class Scaled:
     units: list[Array]
 
     @property
+    def in_range(self) -> bool:
+        """Whether a unit was found for all: values beyond 2^501, and weights beyond doubles, have none."""
+        numbers = (part for affine in self.network.affines for part in (affine.A.data, affine.b))
+        sizes = (size(pair).max(initial=0.0) for pair in (self.box, *self.pre_activations))
+        return all(np.isfinite(part).all() for part in numbers) and max(sizes) <= 2 * LARGEST_ORDINARY
+
+    @property
     def reaches(self) -> list[Array]:
         """The largest absolute values of the inputs and, layer by layer, of the ReLUs' outputs."""
         return reaches(self.box, self.pre_activations)

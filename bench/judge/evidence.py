@@ -36,12 +36,17 @@ def consistent(facts: Facts) -> Result:
 
 
 def tier(facts: Facts) -> Result:
-    """A tier follows from what it names, a bound without a safety is proven, and no proof is above the own optimum."""
+    """A tier follows from what it names, a bound without a safety is proven, and no proof is above the own optimum.
+
+    Of a tier that this version does not know, nothing is said.
+    """
     lines, rows = facts.lines, facts.rows
     told = rows["tier"].notna().to_numpy() & rows["tier"].ne("").to_numpy()
     of_verdict = np.zeros(len(rows), dtype=bool)
     for verdict, words in OF_VERDICT.items():
         of_verdict |= (rows["verdict"].eq(verdict) & rows["tier"].isin(words)).to_numpy()
+    known = rows["tier"].isin([word for words in OF_VERDICT.values() for word in words]).to_numpy()
+    undecided = rows["verdict"].eq("unknown").to_numpy()  # which has no tier, of this version or of another
     proven = _of_rows(facts, lines["certified"] > 0, every=True)
     at_odds = np.zeros(len(rows), dtype=bool)
     for word, field, said in [(word, *item) for word, fields in AT_ODDS.items() for item in fields.items()]:
@@ -50,7 +55,7 @@ def tier(facts: Facts) -> Result:
     optimal = facts.where(rows["owes_margins"]) & lines["status"].isin(DONE).to_numpy()
     above = lines["certified"] > lines["lower"] + lines["safety"].clip(lower=0.0) + facts.slack(lines, AGREEMENT)
     wrong = {
-        "its tier is none of its verdict": told & ~of_verdict,
+        "its tier is none of its verdict": told & ~of_verdict & (known | undecided),
         "its tier is certified, and not every target has a certified bound above zero": (
             rows["tier"].eq("certified").to_numpy() & of_verdict & ~proven
         ),

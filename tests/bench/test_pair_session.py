@@ -126,7 +126,7 @@ def test_parts_are_told_apart(tmp_path: Path, plan: Plan) -> None:
     [
         ({"verdict": "falsified"}, "verdict"),
         ({"lower": [0.99]}, "lower bound"),
-        ({"status": ["error"]}, "failure"),
+        ({"status": ["error"]}, "status"),
         ({"counters": {"rows": 4}}, "rows"),
     ],
 )

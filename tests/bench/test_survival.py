@@ -255,7 +255,7 @@ def test_a_worker_that_is_killed_costs_its_cell_and_the_cell_runs_again(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers by the fork server")
 def test_a_solver_process_that_is_killed_costs_its_cell_and_the_cell_runs_again(tmp_path: Path) -> None:
-    table: dict[str, Any] = {"images": [2], "epsilons": [0.05], "methods": ["milp", "interval"], "solvers": ["cbc"]}
+    table: dict[str, Any] = {"images": [1], "epsilons": [0.05], "methods": ["milp", "interval"], "solvers": ["cbc"]}
     plan, folder = plan_of(tmp_path, "mnist_small", **table, time_limit_s=3), tmp_path / "run"
     milp, interval = kill_in_mid_run(folder, plan, cbc_processes, at=1)
     assert milp.error is None  # the back-end says of its target that the solver failed

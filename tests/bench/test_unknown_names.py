@@ -13,7 +13,13 @@ from tests.bench.made_rows import attack_row, failed, verify_row, write_run
 from tests.conftest import RunCommand
 
 FOREIGN = [
-    replace(verify_row(image=0), method="abcrown", solver="their_own", status=["split", "split"], tier="sworn"),
+    replace(
+        verify_row(image=0, verdict="verified"),
+        method="abcrown",
+        solver="their_own",
+        status=["split", "split"],
+        tier="sworn",
+    ),
     replace(verify_row(image=1), method="abcrown", solver=None, solver_version=None, goal=None, reason="out of ideas"),
     replace(verify_row(image=2, method="staged"), stage=["dreamt", ""], bounds="zonotopes", bounds_used="zonotopes"),
     replace(verify_row(image=3, method="lp"), formulation="extended", relu="spline", stop="whim", start="cold"),
@@ -52,7 +58,7 @@ def test_status_counts_them(folder: Path, relubench: RunCommand) -> None:
 def test_compare_joins_them_and_sees_what_changed(folder: Path, tmp_path: Path, relubench: RunCommand) -> None:
     same = relubench("compare", folder, folder)
     assert (same.code, same.err) == (0, "")
-    changed = cells([replace(FOREIGN[0], lower=[1.0, -2.0]), *FOREIGN[1:]])
+    changed = cells([replace(FOREIGN[0], lower=[1.0, 0.25]), *FOREIGN[1:]])
     other = write_run(tmp_path / "other", changed, suite={"name": "theirs"})
     ended = relubench("compare", folder, other)
     assert (ended.code, "abcrown" in ended.out) == (0, True)  # no word says that its search must repeat

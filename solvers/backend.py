@@ -142,7 +142,7 @@ class Session(ABC):
     @property
     def tolerance(self) -> Tolerance:
         """What the solver may be off by under the session's options."""
-        return Tolerance(self.backend.tolerance(self.options), self.options.mip_gap)
+        return self.backend.tolerance(self.options)
 
     def set_objective(self, c: ArrayLike, offset: float = 0.0) -> None:
         """Replace the objective by `min c @ x + offset`, with `c` of shape (columns,).
@@ -285,9 +285,10 @@ class Backend(ABC):
             full = ":".join(filter(None, (self.name, self.variant)))
             raise InputError(f"solver {full} has no {words}; `relubench solvers` lists what each one has")
 
-    def tolerance(self, options: SolverOptions) -> float:
-        """The largest feasibility, integrality or dual tolerance that the solver works with under these options."""
-        return max(self.least_tolerance, options.feasibility_tolerance, options.integrality_tolerance)
+    def tolerance(self, options: SolverOptions) -> Tolerance:
+        """What the solver may be off by under these options."""
+        asked = max(options.feasibility_tolerance, options.integrality_tolerance)
+        return Tolerance(max(self.least_tolerance, asked), options.mip_gap)
 
     @abstractmethod
     def version(self) -> str:

@@ -54,7 +54,7 @@ class Scaled:
     @property
     def reaches(self) -> list[Array]:
         """The largest absolute values of the inputs and, layer by layer, of the ReLUs' outputs."""
-        return reaches(self.box, self.pre_activations)
+        return [size(self.box), *(np.maximum(upper, 0.0) for _, upper in self.pre_activations)]
 
 
 def powers_of_two(sizes: Array, smallest: float = SMALLEST_ORDINARY) -> Array:
@@ -74,11 +74,6 @@ def power_of_two(size: float) -> float:
 def size(bounds: BoundsPair) -> Array:
     """The largest absolute value within each pair of bounds."""
     return np.maximum(np.abs(bounds[0]), np.abs(bounds[1]))
-
-
-def reaches(box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> list[Array]:
-    """The largest absolute values of the inputs and, layer by layer, of the ReLUs' outputs."""
-    return [size(box), *(np.maximum(upper, 0.0) for _, upper in pre_activations)]
 
 
 def near_one(network: LoweredNetwork, box: BoundsPair, pre_activations: Sequence[BoundsPair]) -> Scaled:

@@ -17,7 +17,7 @@ from networks.bounds.linear import linear_bounds, linear_margins
 from networks.layers import Array
 from networks.lowering import BoundsPair
 from solvers.registry import get
-from solvers.safety import Tolerance, margin_safety
+from solvers.safety import margin_safety
 from solvers.scaling import near_one
 from solvers.tighten import tighten
 
@@ -114,8 +114,7 @@ def word_of_a_solver(question: Question, found: Bounded, settings: Settings) -> 
     lowered = question.lowered
     scaled = near_one(lowered, (box[0], box[1]), lowered.pre_activations(found.layers, question.box))
     J = np.asarray(question.instance.margins @ scaled.network.last.A)
-    tolerance = Tolerance(get(settings.solver).tolerance(settings.options), settings.options.mip_gap)
-    return margin_safety(scaled, J, np.ones(len(J)), tolerance)
+    return margin_safety(scaled, J, np.ones(len(J)), get(settings.solver).tolerance(settings.options))
 
 
 def bounded(question: Question, settings: Settings) -> Bounded:

@@ -25,7 +25,7 @@ from solvers.encoding import Encoding, objective_at_most
 from solvers.linear_model import LinearModel
 from solvers.registry import get
 from solvers.result import BOUNDING, SolveResult, Status
-from solvers.safety import Tolerance, enough
+from solvers.safety import enough
 
 SOURCES = {True: "LP relaxation by {}", False: "MILP dual bound by {}"}
 COUNTED = ("nodes", "simplex_iterations", "work")
@@ -209,8 +209,7 @@ class _Search:
     def _safety(self, index: int) -> float:
         """What a lower bound that is a solver's word must exceed to count as positive."""
         if self.safeties is None:
-            backend, options = get(self.settings.solver), self.settings.options
-            self.safeties = self.encoding.safety(Tolerance(backend.tolerance(options), options.mip_gap))
+            self.safeties = self.encoding.safety(get(self.settings.solver).tolerance(self.settings.options))
         return float(self.safeties[index])
 
     def _at(self, index: int) -> tuple[Session, float]:

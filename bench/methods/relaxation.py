@@ -109,16 +109,11 @@ class _Search:
     deadline: float
     starts: Array | None
     session: Session | None = None
-    image_margins: Array = field(init=False)  # the image's own value of each objective
+    image_margins: Array | None = None  # the image's own value of each objective, worked out when one is asked for
     safeties: Array | None = None  # of all objectives, worked out when one is asked for
     solves: list[SolveResult] = field(default_factory=list)  # every one, those that were taken up again included
     violation: float = -math.inf  # the largest of their solutions
     traces: list[Array] = field(default_factory=list)  # of each MILP: objective, seconds, incumbent and bound
-
-    def __post_init__(self) -> None:
-        instance = self.question.instance
-        margins = replay(self.question.network, instance, instance.image[None])[0]
-        self.image_margins = margins.min(keepdims=True) if self.encoding.choices.size else margins
 
     def run(self) -> list[_Found]:
         """What each objective came to."""
@@ -148,6 +143,10 @@ class _Search:
 
     def _can_verify(self, index: int) -> bool:
         """Whether any bound could be enough: the image's own margin is one that no bound is above."""
+        if self.image_margins is None:
+            instance = self.question.instance
+            margins = replay(self.question.network, instance, instance.image[None])[0]
+            self.image_margins = margins.min(keepdims=True) if self.encoding.choices.size else margins
         return bool(self._limit(index) < self.image_margins[index])
 
     def _order(self) -> list[int]:
@@ -242,7 +241,7 @@ class _Search:
 
         An incumbent below zero that its replay does not confirm has stopped the search too soon: it goes on then.
         """
-        if not self._verdict_wanted:
+        if not self._verdict_wanted or self.settings.relaxation:  # an LP is solved to its end
             return self._run(session, end)
         above = enough(self._safety(index), scale)
         below = min(above, WITNESS_DEPTH * max(1.0, float(self.encoding.magnitudes[index]) / scale))

@@ -299,7 +299,8 @@ def _add_maximum(
     """
     if margin_bounds is None or not np.isfinite(margin_bounds).all():
         raise NumericsError("the query 'maximum' needs finite bounds on the margins; the input box is too large")
-    unit = power_of_two(float(np.abs(margin_bounds).max()))
+    # As a neuron's unit: bounds that are next to nothing must not blow the weights up.
+    unit = power_of_two(float(max(np.abs(margin_bounds).max(), SMALLEST_SHARE * np.abs(rows).max(initial=0.0))))
     lower, upper = margin_bounds[0] / unit, margin_bounds[1] / unit
     least = float(lower.min())
     big_m = (upper - least) * (1 + BIG_M_ROUNDING)

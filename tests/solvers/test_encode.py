@@ -271,6 +271,15 @@ def test_sos1_needs_no_binary_and_indicators_no_big_m() -> None:
     assert plain.row_count - indicator.row_count == plain.row_count - sos1.row_count == 2 * 7
 
 
+def test_margins_that_are_nothing_blow_up_no_weights_of_the_maximum() -> None:
+    """Inputs below zero behind a ReLU: every output is zero, and the bounds on the margins are noise."""
+    network = LayerList((3,), (ReLU(),))
+    instance = ball(network, np.array([-0.8, -0.7, -0.2]), 0, 0.0, clip=None)
+    encoding = encoded(network, instance, False, "", Formulation(stable="keep", query="maximum"))
+    assert np.abs(encoding.model.A.data).max() <= 2.0**31
+    assert minima(encoding, "highs") == pytest.approx([0.0], abs=EXACT)
+
+
 def test_the_maximum_needs_bounds_on_the_margins() -> None:
     network, instance = unstable_network()
     box = instance.lower, instance.upper

@@ -41,10 +41,11 @@ from networks.layers import Array
 from networks.lowering import Affine, BoundsPair, LoweredNetwork
 from solvers.encoding import NONE, Encoding, Indices, Neurons
 from solvers.formulation import Formulation
-from solvers.linear_model import LinearModel
+from solvers.linear_model import LinearModel, ModelError
 from solvers.scaling import LARGEST_EXPONENT, SMALLEST_SHARE, near_one, power_of_two
 
 Mask = NDArray[np.bool_]
+BEYOND_DOUBLES = "the model leaves the range of doubles; expected smaller weights or a smaller input box"
 BIG_M_ROUNDING = 1e-12  # relative: M_t is a difference of two bounds
 
 
@@ -110,8 +111,12 @@ def encode(
         errors = np.zeros(1)  # its rows have them
     objectives = np.zeros((len(rows), build.column_count))
     objectives[:, previous[previous != NONE]] = rows[:, previous != NONE]
+    try:
+        model = build.model(objectives[0], float(offsets[0]), relaxation=relaxation)
+    except ModelError as error:  # weights that overflowed, in their units or in a product of layers
+        raise NumericsError(BEYOND_DOUBLES) from error
     return Encoding(
-        build.model(objectives[0], float(offsets[0]), relaxation=relaxation),
+        model,
         objectives,
         offsets,
         magnitudes,
@@ -146,13 +151,15 @@ def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
     copied = (np.abs(margins) != 0).sum(axis=1) <= 1
     whole = np.isin(np.abs(margins), (0.0, 1.0)).all(axis=1)
     rounded = np.where(copied & whole, 0.0, error * size + size.size * SMALLEST_NORMAL)
+    if last.rounding is None:
+        return rounded
     return np.asarray(rounded + np.abs(margins) @ last.slack(largest) * (1.0 + error))
 
 
 def _check_representable(in_range: bool | np.bool_) -> None:
     """Raise NumericsError where numbers of the model have overflowed, or have no unit in which they are near one."""
     if not in_range:
-        raise NumericsError("the model leaves the range of doubles; expected smaller weights or a smaller input box")
+        raise NumericsError(BEYOND_DOUBLES)
 
 
 def _check_finite(pre_activations: Sequence[BoundsPair]) -> None:
@@ -180,6 +187,8 @@ def _add_layer(
 
 def _outwards(values: Array, slack: Array) -> BoundsPair:
     """`values - slack` and `values + slack`, rounded outwards; the values themselves where there is no slack."""
+    if not slack.any():
+        return values, values
     below, above = np.nextafter(values - slack, -np.inf), np.nextafter(values + slack, np.inf)
     return np.where(slack > 0, below, values), np.where(slack > 0, above, values)
 

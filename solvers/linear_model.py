@@ -193,7 +193,8 @@ class LinearModel:
                 values = getattr(self, f"{axis_name}_{name}")
                 if np.isnan(values).any() or (values == forbidden).any():
                     raise ModelError(f"{axis_name}_{name} has NaN or {forbidden}; expected numbers below or above it")
-        self._check_columns()
+        if self.sos1.size or self.indicators.size:
+            self._check_columns()
 
     def _check_columns(self) -> None:
         for name, columns in (("sos1", self.sos1), ("indicators", self.indicators[:, ::2])):

@@ -46,10 +46,9 @@ class Scaled:
 
     @property
     def in_range(self) -> bool:
-        """Whether a unit was found for all: values beyond 2^501, and weights beyond doubles, have none."""
-        numbers = (part for affine in self.network.affines for part in (affine.A.data, affine.b))
-        sizes = (size(pair).max(initial=0.0) for pair in (self.box, *self.pre_activations))
-        return all(np.isfinite(part).all() for part in numbers) and max(sizes) <= 2 * LARGEST_ORDINARY
+        """Whether a unit was found for all: values beyond 2^501 have none."""
+        sides = (side for pair in (self.box, *self.pre_activations) for side in pair)
+        return all(np.abs(side).max(initial=0.0) <= 2 * LARGEST_ORDINARY for side in sides)
 
     @property
     def reaches(self) -> list[Array]:
@@ -135,12 +134,17 @@ def _not_too_narrow(bounds: BoundsPair) -> BoundsPair:
     A presolve that rounds, or drops a small coefficient, would step out of them and call the model infeasible.
     """
     lower, upper = bounds
-    room = np.where(upper - lower < SMALLEST_WIDTH, SMALLEST_WIDTH, 0.0)
+    narrow = upper - lower < SMALLEST_WIDTH
+    if not narrow.any():
+        return bounds
+    room = np.where(narrow, SMALLEST_WIDTH, 0.0)
     return np.where(lower >= 0, np.maximum(lower - room, 0.0), lower - room), np.where(upper > 0, upper + room, upper)
 
 
 def _outwards(bounds: BoundsPair, units: Array) -> BoundsPair:
     """The bounds in their units, wider by the last digit where one underflows."""
+    if (units == 1.0).all():
+        return bounds
     lower, upper = bounds[0] / units, bounds[1] / units
     return (
         np.where(lower * units > bounds[0], np.nextafter(lower, -np.inf), lower),

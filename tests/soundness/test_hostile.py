@@ -20,17 +20,27 @@ from tests.soundness.hostile import FAMILIES, case
 NETWORKS = 4  # of each family
 
 
+def asked_here(index: int) -> list[hunt.Answer]:
+    """All answers but those of first-order solvers, which only the command asks, in processes of their own.
+
+    OSQP's setup has ended a process (a segmentation fault) in which many other solvers had been at work before.
+    """
+    ways = hunt.ways_of(0, index)
+    kept = [place for place, way in enumerate(ways) if way.get("solver") not in asking.FIRST_ORDER]
+    return [answer for place in kept for answer in hunt.asked((0, index, place))]
+
+
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_no_network_of_the_family_gets_a_wrong_answer(family: str) -> None:
     place = list(FAMILIES).index(family)
     for index in range(place, place + NETWORKS * len(FAMILIES), len(FAMILIES)):
-        for answer in hunt.asked((0, index, None)):
+        for answer in asked_here(index):
             assert not answer.faults, f"network {index}, asked {answer.way}"
 
 
 def test_ordinary_networks_are_decided() -> None:
     clear = [k for k in range(0, 400, len(FAMILIES)) if abs(min(case(0, k).most)) > 1e-3][:4]
-    answers = [answer for k in clear for answer in hunt.asked((0, k, None))]
+    answers = [answer for k in clear for answer in asked_here(k)]
     assert {answer.verdict for answer in answers if answer.way["method"] in BY_MILP} == {"verified", "falsified"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Rounding:
         return np.asarray((self.A @ reach + self.b) * room + SMALLEST_NORMAL)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Affine:
     """`z -> A @ z + b` on flat vectors.
 
@@ -53,6 +54,16 @@ class Affine:
     b: Array
     source: int
     rounding: Rounding | None = None
+
+    @cached_property
+    def absolute(self) -> sparse.csr_array:
+        """`|A|`, entry by entry."""
+        return abs(self.A)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest entry of `|A|`."""
+        return float(max(self.A.data.max(initial=0.0), -self.A.data.min(initial=0.0)))
 
     def slack(self, reach: Array) -> Array:
         """Bounds on how far `A @ z + b` is from the layers' exact map where `|z| <= reach`; shape (out,)."""

@@ -146,7 +146,7 @@ def _objective_errors(margins: Array, last: Affine, largest: Array) -> Array:
     values (Higham, section 3.1), and a single product by a power of two is exact; the factor is nearly twice that, for
     the rounding of this sum itself.
     """
-    size = np.abs(margins) @ (abs(last.A) @ largest + np.abs(last.b))
+    size = np.abs(margins) @ (last.absolute @ largest + np.abs(last.b))
     error = 2.0 * (margins.shape[1] + 16) * UNIT
     copied = (np.abs(margins) != 0).sum(axis=1) <= 1
     whole = np.isin(np.abs(margins), (0.0, 1.0)).all(axis=1)
@@ -365,9 +365,14 @@ class _Build:
 
     def weights(self, rows: Indices, A: sparse.csr_array, previous: Indices) -> None:
         """`A`, with a neuron's weights in its row of `rows` and its inputs' columns in `previous`."""
-        entry_rows, entry_columns = np.repeat(rows, np.diff(A.indptr)), previous.take(A.indices)
-        kept = (entry_rows != NONE) & (entry_columns != NONE)
-        self.triplets.append((entry_rows[kept], entry_columns[kept], A.data[kept]))
+        counts, there = np.diff(A.indptr), rows != NONE
+        kept = np.repeat(there, counts)
+        if (previous == NONE).any():
+            kept &= (previous != NONE).take(A.indices)
+            entry_rows = np.repeat(rows, counts)[kept]
+        else:
+            entry_rows = np.repeat(rows[there], counts[there])
+        self.triplets.append((entry_rows, previous.take(A.indices[kept]), A.data[kept]))
 
     def model(self, c: Array, offset: float, *, relaxation: bool) -> LinearModel:
         rows, columns, values = (np.concatenate(parts) for parts in zip(*self.triplets, strict=True))

@@ -72,7 +72,8 @@ class LinearModel:
     ) -> None:
         matrix = sparse.csr_array(A, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
-        matrix.eliminate_zeros()
+        if not matrix.data.all():
+            matrix.eliminate_zeros()
         flags = np.zeros(matrix.shape[1], bool) if integer is None else np.array(integer, dtype=bool)
         for array in (flags, matrix.data, matrix.indices, matrix.indptr):
             array.flags.writeable = False

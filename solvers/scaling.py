@@ -91,9 +91,9 @@ def _sizes(affine: Affine, bounds: BoundsPair, units: Array) -> Array:
 
     `units`, shape (in,), are those of the map's inputs.
     """
-    sizes, data = size(bounds), affine.A.data
+    sizes = size(bounds)
     with np.errstate(over="ignore", invalid="ignore"):
-        most = max(data.max(initial=0.0), -data.min(initial=0.0)) * units.max(initial=0.0)
+        most = affine.largest * units.max(initial=0.0)
         small = np.flatnonzero(~(sizes >= SMALLEST_SHARE * (most + np.abs(affine.b))))
         if small.size:
             weights = abs(affine.A[small])
